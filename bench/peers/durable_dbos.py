@@ -1,0 +1,70 @@
+"""DBOS's side of bench/durable.py: the same work by its documented API, in this process.
+
+    python bench/peers/durable_dbos.py FOLDER CLIENTS STEPS SECONDS
+
+Async workflows and steps, `start_workflow_async`, every result awaited; its default SQLite file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from dbos import DBOS, DBOSConfig
+from sqlalchemy import Engine, event
+
+_seen: dict[str, Any] = {}
+
+
+@event.listens_for(Engine, "checkout")
+def _connected(connection: Any, *_: object) -> None:
+    _seen["synchronous"] = connection.execute("PRAGMA synchronous").fetchone()[0]
+
+
+@DBOS.step()
+async def add(i: int) -> dict[str, int]:
+    """One step, with the same result."""
+    return {"i": i, "square": i * i}
+
+
+@DBOS.workflow()
+async def count(n: int) -> int:
+    """Add numbers, each in a step of its own."""
+    total = 0
+    for i in range(n):
+        total += (await add(i))["i"]
+    return total
+
+
+async def main(folder: Path, clients: int, steps: int, seconds: float) -> None:
+    """Work, and print how long it took and how a connection is set."""
+    config: DBOSConfig = {
+        "name": "bench",
+        "system_database_url": f"sqlite:///{folder / 'dbos.db'}",
+        "log_level": "ERROR",
+    }
+    DBOS(config=config)
+    DBOS.launch()
+    started = time.perf_counter()
+
+    async def client() -> None:
+        while time.perf_counter() - started < seconds:
+            handle = await DBOS.start_workflow_async(count, steps)
+            await handle.get_result()
+
+    await asyncio.gather(*(client() for _ in range(clients)))
+    facts = {
+        "seconds": time.perf_counter() - started,
+        "cpu": time.process_time(),
+        "synchronous": _seen["synchronous"],
+    }
+    DBOS.destroy()
+    sys.stdout.write(json.dumps(facts) + "\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])))

@@ -1,0 +1,1 @@
+"""The verbs that an operation may need, as Protocols and plain values."""

@@ -1,0 +1,79 @@
+"""The command line's table of contents: global options, and which function is which command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import understudy
+from understudy.cli import terminal
+from understudy.cli.doctor import doctor
+from understudy.cli.emit import emit
+from understudy.cli.migrate import migrate
+from understudy.cli.operations import operations
+from understudy.cli.run import run
+from understudy.cli.runs.cancel import cancel
+from understudy.cli.runs.ls import ls
+from understudy.cli.runs.resume import resume
+from understudy.cli.runs.retry import retry
+from understudy.cli.runs.show import show
+from understudy.cli.runs.watch import watch
+from understudy.cli.session import Session
+
+COMMANDS: tuple[Callable[..., None], ...] = (run, operations, emit, doctor, migrate)
+RUNS_COMMANDS: tuple[Callable[..., None], ...] = (ls, show, watch, cancel, retry, resume)
+
+
+def _group(summary: str) -> typer.Typer:
+    """A plain group: help without boxes, errors without a traceback."""
+    return typer.Typer(
+        help=summary,
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+
+
+app = _group("Durable runs for AI media work.")
+runs = _group("See runs, stop them, and bring them to their end.")
+app.add_typer(runs, name="runs")
+for command in COMMANDS:
+    app.command()(command)
+for command in RUNS_COMMANDS:
+    runs.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        terminal.say(f"understudy {understudy.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    ctx: typer.Context,
+    load: Annotated[
+        list[Path] | None,
+        typer.Option("--load", metavar="FILE.py", help="Your own operations; repeatable."),
+    ] = None,
+    home: Annotated[
+        Path | None, typer.Option("--home", help="Where data lives; by default .understudy.")
+    ] = None,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before the command."""
+    ctx.obj = Session(home=home, load=tuple(load or ()))
+
+
+def main() -> None:
+    """Run the command of this process's arguments; never returns normally."""
+    app(prog_name="understudy")

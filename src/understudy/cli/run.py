@@ -1,0 +1,77 @@
+"""`understudy run`: ask for an operation and see it through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from understudy.cli import terminal
+from understudy.cli.following import bring_home
+from understudy.cli.inputs import assigned, placed
+from understudy.cli.options import AsJson, Detach, Output
+from understudy.cli.results import view
+from understudy.cli.saving import check_target
+from understudy.cli.session import perform
+from understudy.errors import InputError
+
+if TYPE_CHECKING:
+    from understudy.app import App
+    from understudy.engine.run import Run
+
+_PLACEHOLDER = "art_" + 26 * "0"
+
+
+def run(
+    ctx: typer.Context,
+    operation: Annotated[str, typer.Argument(help="A name from `understudy operations`.")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE", help="What it works on, in order.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="A field of the input; repeatable."),
+    ] = None,
+    output: Output = None,
+    as_json: AsJson = False,
+    detach: Detach = False,
+) -> None:
+    """Run an operation on files, and follow it to its end."""
+    if detach and output:
+        raise typer.BadParameter("nothing is made yet that -o could save; leave out --detach or -o")
+
+    async def work(app: App) -> None:
+        if output is not None:
+            check_target(output)
+        asked = await submit(app, operation, files or [], settings or [])
+        if not detach:
+            await bring_home(app, ctx.obj, asked, target=output, as_json=as_json)
+        elif as_json:
+            terminal.say_json(await view(app, asked))
+        else:
+            terminal.say(asked.id)
+
+    perform(ctx, work, as_json=as_json)
+
+
+async def submit(app: App, operation: str, files: list[Path], settings: list[str]) -> Run:
+    """Copy the files into the store and submit the run. Raises `InputError`.
+
+    The input is checked with placeholders first, so that nothing is copied for a bad one.
+    """
+    wanted = app.registry.get(operation)
+    schema: dict[str, Any] = wanted.input.model_json_schema()
+    data = assigned(schema, settings)
+    for path in files:
+        _check_file(path)
+    wanted.parse(placed(schema, data, [_PLACEHOLDER] * len(files)))
+    stored = [(await app.artifacts.copy_in(path, name=path.name)).id for path in files]
+    return await app.engine.submit(operation, placed(schema, data, stored), tenant=app.tenant)
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    if not path.is_file():
+        raise InputError(f"{path}: not a file")

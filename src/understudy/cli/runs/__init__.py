@@ -1,0 +1,1 @@
+"""`understudy runs …`: what was asked, how far it is, and what to do about it."""

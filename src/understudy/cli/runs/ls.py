@@ -1,0 +1,53 @@
+"""`understudy runs ls`: the newest runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from understudy.cli import terminal
+from understudy.cli.live import state
+from understudy.cli.options import AsJson
+from understudy.cli.results import view
+from understudy.cli.session import perform
+
+if TYPE_CHECKING:
+    from understudy.app import App
+    from understudy.engine.run import Run
+
+
+def ls(
+    ctx: typer.Context,
+    operation: Annotated[str | None, typer.Option(help="Only runs of this operation.")] = None,
+    status: Annotated[
+        str | None, typer.Option(help="Only runs in this state, such as `failed`.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List runs, newest first."""
+
+    async def work(app: App) -> None:
+        from understudy.engine.run import RunFilter  # noqa: PLC0415 - `--help` answers at once
+
+        wanted = RunFilter(app.tenant, operation=operation, status=status, limit=limit)
+        runs = await app.engine.list(wanted)
+        if as_json:
+            terminal.say_json([await view(app, run) for run in runs])
+            return
+        rows = [
+            (run.id, run.operation, run.status, terminal.moment(run.created_at), _more(run))
+            for run in runs
+        ]
+        terminal.say_table(("ID", "OPERATION", "STATUS", "CREATED", ""), rows)
+
+    perform(ctx, work, as_json=as_json)
+
+
+def _more(run: Run) -> str:
+    """Why it failed, what it waits for, or how far it is."""
+    if run.error:
+        return str(run.error["message"])
+    said = state(run)
+    return "" if said == run.status else said

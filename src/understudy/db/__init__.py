@@ -1,0 +1,1 @@
+"""One schema, one writer, readers that never wait for it."""

@@ -1,0 +1,218 @@
+"""The one schema, for SQLite and PostgreSQL.
+
+Seven tables tell a run's whole life:
+
+- `runs`      one asking for an operation. A run is claimed by a worker (`claim`, an unguessable
+              token), parked as a row (`status = waiting`) and woken by time (`wake_at`).
+- `steps`     what a run remembers. A row appears when a step ends, or pauses to try again, or
+              opens a wait; on the embedded plan a running body needs none: its claim is the run's.
+- `waits`     the open waits, so that a signal finds its runs without reading their steps.
+- `signals`   named messages, kept so that one which came before the wait still counts.
+- `signal_uses`  which run used which signal for which wait: at most once for each run.
+- `artifacts`, `blobs`  references to bytes, and the bytes' place on disk; bytes are shared inside
+              a tenant and never across.
+
+Conventions: ids are text; times are seconds since 1970 as doubles; JSON is text, so that both
+databases return exactly what was written; every row that a tenant may read carries its tenant.
+State machines are CHECK constraints: an illegal state cannot be stored, whichever code has the bug.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData()
+
+RUN_STATES = ("queued", "running", "waiting", "succeeded", "failed", "canceled")
+RUN_ENDS = ("succeeded", "failed", "canceled")
+STEP_KINDS = ("step", "sleep", "wait", "emit", "call")
+STEP_STATES = ("retry", "waiting", "succeeded", "failed")
+STEP_ENDS = ("succeeded", "failed")
+
+
+def _one_of(column: str, values: tuple[str, ...]) -> str:
+    # Not `IN (…)`: SQLite builds that list anew for each row that it checks, which doubled the
+    # cost of an insert.
+    return "(" + " OR ".join(f"{column} = {value!r}" for value in values) + ")"
+
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("user_id", Text),
+    Column("operation", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("input", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("plan", Text, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("claim", Text),
+    Column("worker", Text),
+    Column("wake_at", Double),
+    Column("cancel_requested_at", Double),
+    Column("waiting_for", Text),
+    Column("progress", Text),
+    Column("output", Text),
+    Column("error", Text),
+    Column("parent_id", Text),
+    Column("parent_key", Text),
+    Column("root_id", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("ended_at", Double),
+    CheckConstraint(_one_of("status", RUN_STATES), name="runs_status"),
+    CheckConstraint("epoch >= 1 AND attempt >= 1", name="runs_counters"),
+    CheckConstraint(
+        "(status = 'running') = (claim IS NOT NULL) AND (claim IS NULL) = (worker IS NULL)",
+        name="runs_claimed_while_running",
+    ),
+    CheckConstraint(
+        f"{_one_of('status', RUN_ENDS)} = (ended_at IS NOT NULL)",
+        name="runs_ended",
+    ),
+    CheckConstraint("(status = 'succeeded') = (output IS NOT NULL)", name="runs_output"),
+    CheckConstraint("status != 'failed' OR error IS NOT NULL", name="runs_error"),
+    CheckConstraint("status != 'queued' OR wake_at IS NOT NULL", name="runs_queued_is_due"),
+    CheckConstraint("ended_at IS NULL OR wake_at IS NULL", name="runs_ended_never_wakes"),
+    CheckConstraint("(parent_id IS NULL) = (parent_key IS NULL)", name="runs_parent"),
+    # Only open runs are in these two, so that claims do not slow down with history.
+    Index(
+        "runs_due",
+        "wake_at",
+        sqlite_where=text("wake_at IS NOT NULL"),
+        postgresql_where=text("wake_at IS NOT NULL"),
+    ),
+    Index(
+        "runs_claimed",
+        "worker",
+        sqlite_where=text("worker IS NOT NULL"),
+        postgresql_where=text("worker IS NOT NULL"),
+    ),
+    Index("runs_by_tenant", "tenant", "id"),
+    Index(
+        "runs_by_parent",
+        "parent_id",
+        "parent_key",
+        sqlite_where=text("parent_id IS NOT NULL"),
+        postgresql_where=text("parent_id IS NOT NULL"),
+    ),
+)
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("run_id", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("due_at", Double),
+    Column("result", Text),
+    Column("error", Text),
+    Column("started_at", Double, nullable=False),
+    Column("ended_at", Double),
+    PrimaryKeyConstraint("run_id", "key"),
+    ForeignKeyConstraint(["run_id"], ["runs.id"], ondelete="CASCADE"),
+    CheckConstraint(_one_of("kind", STEP_KINDS), name="steps_kind"),
+    CheckConstraint(_one_of("state", STEP_STATES), name="steps_state"),
+    CheckConstraint("attempt >= 0 AND seq >= 0", name="steps_counters"),
+    CheckConstraint(f"{_one_of('state', STEP_ENDS)} = (ended_at IS NOT NULL)", name="steps_ended"),
+    CheckConstraint("(state = 'succeeded') = (result IS NOT NULL)", name="steps_result"),
+    CheckConstraint(
+        "(state != 'failed' AND state != 'retry') OR error IS NOT NULL", name="steps_error"
+    ),
+    CheckConstraint("state != 'retry' OR due_at IS NOT NULL", name="steps_retry_is_due"),
+    sqlite_with_rowid=False,
+)
+
+signals = Table(
+    "signals",
+    metadata,
+    # Numbered by the database: the first match is the first one stored.
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index("signals_by_name", "tenant", "name", "id"),
+)
+
+waits = Table(
+    "waits",
+    metadata,
+    Column("run_id", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    PrimaryKeyConstraint("run_id", "key"),
+    ForeignKeyConstraint(["run_id"], ["runs.id"], ondelete="CASCADE"),
+    Index("waits_by_name", "tenant", "name"),
+)
+
+signal_uses = Table(
+    "signal_uses",
+    metadata,
+    Column("run_id", Text, nullable=False),
+    Column("signal_id", BigInteger().with_variant(Integer, "sqlite"), nullable=False),
+    Column("key", Text, nullable=False),
+    PrimaryKeyConstraint("run_id", "signal_id"),
+    UniqueConstraint("run_id", "key", name="signal_uses_one_signal_a_wait"),
+    ForeignKeyConstraint(["run_id"], ["runs.id"], ondelete="CASCADE"),
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("location", Text, nullable=False, unique=True),
+    Column("created_at", Double, nullable=False),
+    PrimaryKeyConstraint("tenant", "sha256"),
+    CheckConstraint("size >= 0", name="blobs_size"),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("user_id", Text),
+    Column("run_id", Text),
+    Column("sha256", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("duration", Double),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    ForeignKeyConstraint(["tenant", "sha256"], ["blobs.tenant", "blobs.sha256"]),
+    Index("artifacts_by_blob", "tenant", "sha256"),
+    Index("artifacts_by_run", "run_id"),
+    Index(
+        "artifacts_expiring",
+        "expires_at",
+        sqlite_where=text("expires_at IS NOT NULL"),
+        postgresql_where=text("expires_at IS NOT NULL"),
+    ),
+)

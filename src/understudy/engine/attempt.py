@@ -1,0 +1,132 @@
+"""Trying a step until it succeeds or fails for good."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from understudy.clock import iso
+from understudy.engine.body import run_body
+from understudy.engine.codec import Codec
+from understudy.engine.drive import Drive
+from understudy.engine.replay import Call
+from understudy.engine.retry import Retry
+from understudy.engine.run import Step, describe_error
+from understudy.errors import Permanent, StepFailed
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Task:
+    """What a step does, and how often it may try. `timeout` is in seconds, for each attempt."""
+
+    function: Callable[..., Any]
+    arguments: Sequence[Any]
+    codec: Codec
+    retry: Retry
+    timeout: float | None
+
+
+class Gate(Protocol):
+    """Decides when an attempt may be made."""
+
+    def check(self) -> None:
+        """Raise if no attempt will be made any more."""
+        ...
+
+    def close(self) -> None:
+        """Let no attempt begin any more."""
+        ...
+
+    async def __aenter__(self) -> None: ...
+    async def __aexit__(self, *_: object) -> None: ...
+
+
+async def attempt(drive: Drive, call: Call, task: Task, gate: Gate | None = None) -> Any:
+    """The step's result, remembered. Raises `StepFailed` after the last attempt.
+
+    Each attempt is made inside the `gate`.
+    """
+    await drive.begin(call)
+    step = call.step
+    while True:
+        if step is not None:
+            if gate is not None:
+                gate.check()
+            await _await_next_attempt(drive, step)
+        if gate is None:
+            value, step = await _try_once(drive, call, step, task)
+        else:
+            async with gate:
+                value, step = await _try_once(drive, call, step, task)
+                if step.state == "failed":
+                    gate.close()  # before the next one is let in
+        if step.state == "succeeded":
+            return value
+        if step.state == "failed":
+            raise step_failed(step)
+
+
+def known_result(step: Step, codec: Codec) -> Any:
+    """What a finished step answers: its result, or its failure as `StepFailed`."""
+    if step.state == "failed":
+        raise step_failed(step)
+    return codec.load(step.result or "null")
+
+
+def step_failed(step: Step) -> StepFailed:
+    """The failure of a step, the same on the first run and on every replay."""
+    error = step.error or {}
+    return StepFailed(
+        error["message"], step=step.key, type=error["type"], category=error["category"]
+    )
+
+
+async def _try_once(drive: Drive, call: Call, before: Step | None, task: Task) -> tuple[Any, Step]:
+    """One attempt and its record: the value and how the step stands now."""
+    drive.check()
+    number = 1 if before is None else before.attempt + 1
+    started = drive.clock.now()
+    first = started if before is None else before.started_at
+    try:
+        value = await _run(drive, task)
+        text = task.codec.dump(value)
+        value = task.codec.settle(value, text)
+    except Exception as error:  # noqa: BLE001 - the edge where any failure of a body is journalled
+        now = drive.clock.now()
+        said = describe_error(error, step=call.key)
+        delay = task.retry.delay(number, error, drive.kit.chance)
+        if delay is None:
+            step = call.stands("failed", first, attempt=number, error=said, ended_at=now)
+        else:
+            step = call.stands("retry", first, attempt=number, error=said, due_at=now + delay)
+        await drive.record(step)
+        return None, step
+    now = drive.clock.now()
+    step = call.stands("succeeded", first, attempt=number, result=text, ended_at=now)
+    await drive.record(step)
+    return value, step
+
+
+async def _run(drive: Drive, task: Task) -> Any:
+    try:
+        return await run_body(task.function, task.arguments, task.timeout, drive.clock)
+    except asyncio.CancelledError as error:
+        current = asyncio.current_task()
+        if current is not None and not current.cancelling():
+            # Nobody cancelled us: the body gave up on something of its own.
+            raise Permanent("the step's body was cancelled from inside") from error
+        raise
+
+
+async def _await_next_attempt(drive: Drive, step: Step) -> None:
+    assert step.due_at is not None
+    said = (step.error or {}).get("message", "")
+    waiting_for = {
+        "kind": "retry",
+        "text": f"attempt {step.attempt + 1} of step {step.key!r} at {iso(step.due_at)}: {said}",
+        "until": step.due_at,
+    }
+    while drive.clock.now() < step.due_at:
+        await drive.pause(step.due_at, waiting_for)

@@ -1,0 +1,1 @@
+"""The journals: each one way of remembering runs."""

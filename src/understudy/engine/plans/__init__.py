@@ -1,0 +1,1 @@
+"""The plans: each one way of driving runs."""

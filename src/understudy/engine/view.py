@@ -1,0 +1,57 @@
+"""A run as the JSON that surfaces show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from understudy.clock import iso
+from understudy.engine.run import Run, Step
+from understudy.wire import ErrorView, ProgressView, RunView, StepView, WaitingView
+
+
+def run_view(run: Run, steps: Sequence[Step]) -> RunView:
+    """The wire form of a run and its steps, in the order of the calls."""
+    return RunView(
+        id=run.id,
+        operation=run.operation,
+        status=run.status,
+        done=run.done,
+        input=json.loads(run.input),
+        output=None if run.output is None else json.loads(run.output),
+        error=ErrorView(**run.error) if run.error else None,
+        steps=[_step_view(step) for step in steps],
+        progress=ProgressView(**run.progress) if run.progress else None,
+        waiting_for=_waiting_view(run),
+        attempt=run.attempt,
+        user=run.user,
+        created_at=iso(run.created_at),
+        started_at=_time(run.started_at),
+        ended_at=_time(run.ended_at),
+    )
+
+
+def _step_view(step: Step) -> StepView:
+    return StepView(
+        key=step.key,
+        kind=step.kind,
+        state=step.state,
+        attempt=step.attempt,
+        started_at=iso(step.started_at),
+        ended_at=_time(step.ended_at),
+        due_at=_time(step.due_at),
+        error=ErrorView(**step.error) if step.error else None,
+    )
+
+
+def _waiting_view(run: Run) -> WaitingView | None:
+    if run.cancel_requested_at is not None and not run.done:
+        return WaitingView(kind="canceling", text="the running steps to stop: it was canceled")
+    if run.waiting_for is None:
+        return None
+    said = run.waiting_for
+    return WaitingView(kind=said["kind"], text=said["text"], until=_time(said.get("until")))
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else iso(seconds)

@@ -1,0 +1,1 @@
+"""Pictures and sound: photos, motion, encoding; no vendor, no engine."""

@@ -1,0 +1,1 @@
+"""The operations: one file, one thing that a customer can buy."""

@@ -1,0 +1,1 @@
+"""Who can do what: one file, one vendor; `local` needs no key."""

@@ -1,0 +1,1 @@
+"""What ships for the tests of those who build on Understudy."""

@@ -1,0 +1,1 @@
+"""One suite for each contract; every implementation inherits it."""
