@@ -45,8 +45,8 @@ prove: $(VENV)/.dev ## the long proofs; PROVE=0.1 runs a tenth of them
 	$(BIN)/python -m pytest -m prove --prove=$(PROVE) -p no:randomly --durations=0 -rP
 
 bench: $(VENV)/.bench ## measured beside named peers, in one run
-	$(BIN)/python bench/film.py
-	$(BIN)/python bench/durable.py
+	@missed=0; for script in film whole_film durable; do \
+	  $(BIN)/python bench/$$script.py || missed=1; echo; done; exit $$missed
 
 docs: $(VENV)/.dev ## write docs/reference again from the code
 	$(BIN)/python docs/generate.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import gc
@@ -11,6 +12,8 @@ import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from understudy.artifacts.artifacts import Artifacts
 from understudy.artifacts.stores.disk import Disk
@@ -25,7 +28,7 @@ from understudy.engine.operation import Operation
 from understudy.engine.plans.embedded import Embedded, Limits
 from understudy.engine.registry import Registry, load_file
 from understudy.engine.run import Run, Scope
-from understudy.errors import ConfigError
+from understudy.errors import ConfigError, Error
 from understudy.media.ffmpeg import find_ffmpeg
 from understudy.media.pool import MediaPool
 from understudy.operations.morph import morph
@@ -35,6 +38,7 @@ from understudy.settings import Settings
 _BUILT_IN: tuple[Operation[Any, Any], ...] = (morph,)
 _ENTRY_POINTS = "understudy.operations"
 _DAY = 86_400.0
+_log = structlog.get_logger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,15 +112,26 @@ class App:
             kit = Kit(self.journal, self.registry, self.clock, woken=lambda _: None)
             name = f"{socket.gethostname()}:{os.getpid()}"
             plan = Embedded(kit, scope, name, Limits(drain=self.settings.drain_seconds))
-            await self.artifacts.sweep()
             _spare_the_collector()
             await plan.start()
             self.engine.attach(plan)
+            sweep = asyncio.create_task(self._sweep())
             try:
                 yield plan
             finally:
                 self.engine.detach(plan)
                 await plan.stop()
+                sweep.cancel()
+                await asyncio.gather(sweep, return_exceptions=True)
+
+    async def _sweep(self) -> None:
+        """Clear up beside the work; what is not reached now is left for the next worker."""
+        try:
+            swept = await self.artifacts.sweep()
+        except Error as error:
+            _log.warning("sweep_failed", error=error.message)
+        else:
+            _log.info("swept", **swept._asdict())
 
 
 def _spare_the_collector() -> None:

@@ -13,7 +13,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from understudy.cli.emit import signal_data
 from understudy.cli.main import app
+from understudy.errors import InputError
 
 OPERATIONS = Path(__file__).with_name("operations_of_a_stranger.py")
 
@@ -173,6 +175,24 @@ def test_a_waiting_run_is_told_and_goes_on(understudy: Understudy, tmp_path: Pat
     assert understudy("emit", "answer", "--data", f"@{answer}").stdout == "1 waiting run told\n"
     assert document(understudy("runs", "resume", "--json"))[0]["output"] == {"text": "yes"}
     assert document(understudy("emit", "answer", "--json")) == {"name": "answer", "woken": 0}
+
+
+def test_a_signal_s_data_is_json_or_a_file_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file may be named with or without @; what parses as JSON is JSON, whatever files exist."""
+    monkeypatch.chdir(tmp_path)
+    Path("answer.json").write_text('{"text": "from a file"}')
+    Path("7").write_text('"from a file"')
+    Path("words").write_text("no json")
+    assert signal_data("answer.json") == signal_data("@answer.json") == {"text": "from a file"}
+    assert signal_data("7") == 7
+    assert signal_data("@7") == "from a file"
+    with pytest.raises(InputError, match=r"^words: not JSON: "):
+        signal_data("words")
+    for neither in ("", ".", "{" * 5000, "\0"):
+        with pytest.raises(InputError, match=r"^--data: not JSON, nor a file: "):
+            signal_data(neither)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -203,7 +203,7 @@ def test_who_follows_takes_over(home: Shell) -> None:
     assert f"process {worker.pid}" in err
     assert json.loads(out)["output"] == {"total": 1}
     orphan = home.start("run", "ask")
-    until_it_says(orphan, "following the run there")
+    until_it_says(orphan, "taking over when it ends")
     worker.kill()
     worker.communicate()
     until_it_says(orphan, "waiting")

@@ -95,7 +95,7 @@ def test_a_second_process_hands_its_work_to_the_first(terminal: Terminal, tmp_pa
     code, out, err = terminal.run("run", "count", "--set", "n=4")
     assert (code, out) == (0, "total: 6\n")
     assert f"process {first.pid}" in err
-    assert "following the run there" in err
+    assert "taking over when it ends" in err
     closing.write_text("end")
     assert first.communicate()[0] == "firsts: 3\n"
 
@@ -128,12 +128,50 @@ def test_the_follower_takes_over_from_a_dead_worker(terminal: Terminal, tmp_path
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     second = terminal.start("run", "stay", "--set", f"opened={gate}", "--set", f"closing={gate}")
-    line_with("following the run there", second)
+    line_with("taking over when it ends", second)
     first.kill()
     first.wait()
     assert gate.read_text() == "in"
     gate.write_text("end")
     assert second.communicate()[0] == "firsts: 3\n"
+
+
+@pytest.mark.parametrize("command", ["resume", "retry"])
+def test_an_older_run_waits_for_the_first_process_to_end(
+    terminal: Terminal, tmp_path: Path, command: str
+) -> None:
+    """Nobody is told that it runs elsewhere: it stays queued, and goes on once the lock is free."""
+    older = terminal.run("run", "count", "--set", "n=4", "--detach")[1].strip()
+    if command == "retry":
+        terminal.run("runs", "cancel", older)
+    words, opened, closing = doors(tmp_path)
+    first = terminal.start(*words)
+    assert opened.read_text() == "in"
+    second = terminal.start("runs", command, older)
+    said = line_with(f"process {first.pid}", second)
+    assert said.endswith("; following, and taking over when it ends\n")
+    closing.write_text("end")
+    assert first.communicate()[0] == "firsts: 3\n"
+    assert second.communicate()[0] == "total: 6\n"
+
+
+def test_resuming_everything_can_be_stopped_and_gone_on_with(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    """Ctrl-C in `runs resume` ends without a traceback, and names the command that goes on."""
+    words, opened, closing = doors(tmp_path)
+    terminal.run(*words, "--detach")
+    resuming = terminal.start("runs", "resume")
+    assert opened.read_text() == "in"
+    line_with("running", resuming)
+    resuming.send_signal(signal.SIGINT)
+    closing.write_text("")  # the step may finish
+    err = resuming.communicate()[1]
+    assert resuming.returncode == 128 + signal.SIGINT
+    assert "never retrieved" not in err
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].startswith("the runs are kept; resume with: understudy --home ")
+    assert err.endswith(" runs resume\n")
 
 
 def test_a_bare_help_loads_nothing_heavy() -> None:

@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from understudy.app import App
-from understudy.capabilities.film import Clip
+from understudy.capabilities.film import Clip, check_size
 from understudy.engine.run import Run
-from understudy.errors import InvalidInput, Permanent
+from understudy.errors import InputError, InvalidInput, Permanent
+from understudy.media.encode import level
 from understudy.media.ffmpeg import find_ffmpeg
 from understudy.operations.morph import MOST_PHOTOS, Morph, Photo, morph, pair_up
 from understudy.providers.local import Local
@@ -245,6 +248,8 @@ async def test_a_failed_pair_is_retried_alone(
         {"size": "100x101"},
         {"size": "8x8"},
         {"size": "4096x4096"},
+        {"size": "3840x2160", "fps": 60},
+        {"size": "9996x800"},
         {"size": "big"},
         {"seconds_per_pair": 0},
         {"fps": 0},
@@ -262,6 +267,24 @@ def test_invalid_options(options: dict[str, Any]) -> None:
     data: dict[str, Any] = {"images": ["art_00000000000000000000000000"], **options}
     with pytest.raises(InvalidInput, match=next(iter(options))):
         morph.parse(data)
+
+
+@given(
+    width=st.integers(4, 2500).map(lambda n: 4 * n),
+    height=st.integers(4, 2500).map(lambda n: 4 * n),
+    fps=st.integers(1, 60),
+)
+def test_what_is_accepted_can_be_encoded(width: int, height: int, fps: int) -> None:
+    """The limits of the operation are those of the encoder: nothing fails after the work began."""
+
+    def refused(check: Callable[[int, int, int], object]) -> bool:
+        try:
+            check(width, height, fps)
+        except InputError:
+            return True
+        return False
+
+    assert refused(check_size) == refused(level)
 
 
 @pytest.mark.parametrize("photos", [2, 3, 7])

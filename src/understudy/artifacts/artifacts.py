@@ -128,10 +128,11 @@ class Artifacts:
 
     async def sweep(self) -> Swept:
         """Clear up after everybody: all tenants, all processes. It may run beside anything."""
+        workspaces = await sweep_workspaces(self.tmp)
         expired = await self._sweep_expired()
         freed = await self._sweep_bytes()
         orphans = await self.store.tidy() + await self._sweep_orphans()
-        return Swept(expired, freed, orphans, await sweep_workspaces(self.tmp))
+        return Swept(expired, freed, orphans, workspaces)
 
     async def _record(self, stored: Stored, name: str, expires_in: float | None) -> Artifact:
         try:
@@ -176,7 +177,7 @@ class Artifacts:
         return {"tenant": self.tenant, "id": artifact_id}
 
     def _unknown(self, artifact_id: str) -> NotFound:
-        return NotFound(f"no artifact {artifact_id}")
+        return NotFound(f"no artifact {artifact_id}: it has expired, was deleted, or never was")
 
     async def _sweep_expired(self) -> int:
         count = 0

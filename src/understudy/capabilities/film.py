@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from understudy.errors import InputError
+
 Fit = Literal["cover", "contain"]
 Style = Literal["auto", "flow", "melt", "dissolve"]
 Ending = Literal["next", "photo"]
@@ -91,12 +93,42 @@ class Movie:
     height: int
 
 
+_MOST_BLOCKS = 36_864
+_MOST_BLOCKS_A_SECOND = 983_040
+
+
+def check_size(width: int, height: int, fps: int) -> None:
+    """Raise `InputError` for a film beyond what players decode: H.264 level 5.1.
+
+    Sizes are in pixels, multiples of 4, at least 16. The level (table A-1 of H.264) limits blocks
+    of 16x16 pixels in a frame and in a second, and the longest side.
+    """
+    across, down = -(-width // 16), -(-height // 16)
+    if width % 4 or height % 4 or min(width, height) < 16:
+        raise InputError(f"a size of {width}x{height}: both must be multiples of 4, at least 16")
+    if (
+        across * down > _MOST_BLOCKS
+        or across * down * fps > _MOST_BLOCKS_A_SECOND
+        or max(across, down) ** 2 > 8 * _MOST_BLOCKS
+    ):
+        raise InputError(
+            f"a size of {width}x{height} at {fps} frames a second: a film ends at 3840x2160 and "
+            "30 frames a second"
+        )
+
+
 class Film(Protocol):
     """Makes films from photos.
 
-    Every method raises `InputError` when what it was given is at fault, `MediaError` when its tools
-    fail, `StorageFull` when the disk is full. Cancelling one ends its work at once.
+    `at_once` is how many calls keep it busy; more only wait. Every method raises `InputError` when
+    what it was given is at fault, `MediaError` when its tools fail, `StorageFull` when the disk is
+    full. Cancelling one ends its work at once.
     """
+
+    @property
+    def at_once(self) -> int:
+        """How many calls side by side keep it busy."""
+        ...
 
     async def photo(self, source: Path, target: Path, *, name: str, canvas: Canvas) -> Photo:
         """Make a photo fit: upright, sRGB, of the canvas' size, as PNG without metadata.

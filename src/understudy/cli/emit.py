@@ -21,7 +21,12 @@ def emit(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="The signal's name, as in `ctx.wait(name)`.")],
     data: Annotated[
-        str, typer.Option("--data", metavar="JSON|@FILE", help="What the waiting runs receive.")
+        str,
+        typer.Option(
+            "--data",
+            metavar="JSON|[@]FILE",
+            help="What the waiting runs receive: JSON, or its file.",
+        ),
     ] = "null",
     as_json: AsJson = False,
 ) -> None:
@@ -38,15 +43,32 @@ def emit(
 
 
 def signal_data(text: str) -> Any:
-    """The value of `--data`: JSON, or the JSON in a file. Raises `InputError`."""
-    where = "--data"
+    """The value of `--data`: JSON, or the JSON in a file. What is both is JSON; `@` says file.
+
+    Raises `InputError`.
+    """
     if text.startswith("@"):
-        where = text[1:]
-        try:
-            text = Path(where).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{where}: cannot read it: {error}") from error
+        return _data_in(text[1:])
     try:
         return json.loads(text)
     except ValueError as error:
-        raise InputError(f"{where}: not JSON: {error}") from error
+        if _names_a_file(text):
+            return _data_in(text)
+        raise InputError(f"--data: not JSON, nor a file: {error}") from error
+
+
+def _names_a_file(text: str) -> bool:
+    path = Path(text)
+    try:
+        return path.exists() and not path.is_dir()  # a pipe will do
+    except OSError:  # too long for a name, or not ours to look at
+        return False
+
+
+def _data_in(name: str) -> Any:
+    try:
+        return json.loads(Path(name).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{name}: cannot read it: {error}") from error
+    except ValueError as error:
+        raise InputError(f"{name}: not JSON: {error}") from error

@@ -45,8 +45,9 @@ async def bring_home(
 async def until_done(app: App, run: Run, display: Live) -> Run:
     """Drive one run and its children until it is done, or waits for the operator; return it.
 
-    While another process works on the database, follow the run there; when that process goes away,
-    take over. Cancelling drains: the run is left where it can be resumed.
+    While another process works on the database, look on: it drives what is new to it, but may leave
+    an older run queued. When that process ends, take over. Cancelling drains: the run is left where
+    it can be resumed.
     """
     holder = ""
     while True:
@@ -56,7 +57,7 @@ async def until_done(app: App, run: Run, display: Live) -> Run:
         except WorkerHeld as held:
             if held.message != holder:
                 holder = held.message
-                display.note(f"{holder}; following the run there")
+                display.note(f"{holder}; following, and taking over when it ends")
             run = await _watched_for_a_while(app, run.id, display)
         if ended(run):
             return run
@@ -93,6 +94,7 @@ async def _unless_stopped(plan: Plan, looking: Awaitable[T]) -> T:
         return look.result()
     finally:
         look.cancel()
+        await asyncio.gather(look, return_exceptions=True)  # or asyncio reports it as lost
 
 
 async def _moving(app: App) -> list[Run]:

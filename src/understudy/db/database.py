@@ -61,15 +61,14 @@ class Database:
         """Counters of the group commit."""
         return self._writer.stats
 
-    async def write(self, unit: Callable[[Tx], T]) -> T:
-        """Run `unit` in the writer's next transaction; return its result once that is durable.
+    def write(self, unit: Callable[[Tx], T]) -> asyncio.Future[T]:
+        """Run `unit` in the writer's next transaction; await its result, which is then durable.
 
         What the unit raises is raised here, with nothing of the unit kept; StorageFull or
         StorageError when the disk refuses. Cancelling the caller does not take the unit back. The
         unit runs in the writer's thread and must not block: everybody waits for it.
         """
-        result: T = await self._writer.submit(unit)
-        return result
+        return self._writer.submit(unit)
 
     def post(self, unit: Callable[[Tx], object]) -> None:
         """The same with nobody waiting; a failure is logged and never raised."""

@@ -107,11 +107,15 @@ class Writer:
         """
         if not self._waking:
             self._waking = True
-            loop.call_soon(self._wake)
+            loop.call_soon(self._wake, loop, 0)
 
-    def _wake(self) -> None:
-        self._waking = False
-        self._wakes.put(None)
+    def _wake(self, loop: asyncio.AbstractEventLoop, seen: int) -> None:
+        present = len(self._waiting)
+        if seen < present < _BATCH:
+            loop.call_soon(self._wake, loop, present)
+        else:
+            self._waking = False
+            self._wakes.put(None)
 
     def _run(self) -> None:
         ended = False

@@ -90,7 +90,9 @@ async def _outcome(drive: Drive) -> Outcome:
 
 
 async def _over(drive: Drive, body: asyncio.Task[Any]) -> None:
-    await asyncio.wait({body})
+    over = asyncio.get_running_loop().create_future()
+    body.add_done_callback(lambda _: None if over.done() else over.set_result(None))
+    await over
     if not body.cancelled():
         body.exception()  # looked at, also if nobody asks
     await drive.leave()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from understudy.clock import iso
 from understudy.engine.body import run_body
@@ -17,8 +16,7 @@ from understudy.engine.run import Step, describe_error
 from understudy.errors import Permanent, StepFailed
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """What a step does, and how often it may try. `timeout` is in seconds, for each attempt."""
 
     function: Callable[..., Any]

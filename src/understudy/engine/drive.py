@@ -152,7 +152,7 @@ class Drive:
 
     async def record(self, step: Step) -> None:
         """Remember how a step stands. Durable on return."""
-        await self.insist(lambda: self.journal.record(self.claim, step))
+        await self.insist(partial(self.journal.record, self.claim, step))
 
     async def insist(self, write: Callable[[], Awaitable[T]]) -> T:
         """Make a change, again if the disk refuses it: what a step has done is not thrown away.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,14 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from understudy.artifacts.artifact import Artifact, ArtifactId
 from understudy.artifacts.artifacts import Artifacts
-from understudy.capabilities.film import ArchiveLimits, Canvas, Film, Fit, Shot, Style
+from understudy.capabilities.film import ArchiveLimits, Canvas, Film, Fit, Shot, Style, check_size
 from understudy.engine.context import Context
 from understudy.engine.operation import operation
-from understudy.errors import Error, InputError, NotFound
+from understudy.errors import Error, InputError, NotFound, StorageError
 from understudy.naming import natural_key
 
 MOST_PHOTOS = 2000
-_PIXELS = 3840 * 2160
+_SIDE_BY_SIDE = 100
 _ZIP = "application/zip"
 _SIZE = r"^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$"
 
@@ -56,11 +57,10 @@ class Morph(BaseModel):
 
     @model_validator(mode="after")
     def _fits_an_encoder(self) -> Self:
-        width, height = self.pixels
-        if width % 4 or height % 4 or min(width, height) < 16 or width * height > _PIXELS:
-            raise ValueError(
-                "size must have multiples of 4, at least 16, and no more pixels than 3840x2160"
-            )
+        try:
+            check_size(*self.pixels, self.fps)
+        except InputError as error:
+            raise ValueError(error.message) from error
         return self
 
     @property
@@ -123,9 +123,11 @@ async def morph(ctx: Context, input: Morph, *, film: Film, files: Artifacts) -> 
     """
     photos = await ctx.step("photos", partial(gather_photos, film, files), input)
     canvas = Canvas(*input.pixels, fit=input.fit)
-    fitted = await ctx.map("photo", partial(fit_photo, film, files, canvas), photos)
+    fitted = await ctx.map(
+        "photo", partial(fit_photo, film, files, canvas), photos, limit=film.at_once
+    )
     pairs = pair_up(fitted, input)
-    clips = await ctx.map("pair", partial(film_pair, film, files), pairs)
+    clips = await ctx.map("pair", partial(film_pair, film, files), pairs, limit=film.at_once)
     made = await ctx.step("join", partial(join_clips, film, files), clips, pairs)
     spent = [photo.id for photo in (*photos, *fitted) if photo.unpacked]
     await ctx.step("tidy", partial(delete_all, files), [*spent, *(clip.id for clip in clips)])
@@ -235,12 +237,15 @@ async def join_clips(
 
 
 async def delete_all(files: Artifacts, spent: Sequence[str]) -> None:
-    """Delete what only served to make the film. What is gone already is no error."""
-    for artifact_id in spent:
-        try:
-            await files.delete(artifact_id)
-        except NotFound:
-            continue
+    """Delete what only served to make the film.
+
+    Nothing here can fail a film that is finished: what stays is deleted when it expires.
+    """
+    for start in range(0, len(spent), _SIDE_BY_SIDE):
+        some = [files.delete(artifact_id) for artifact_id in spent[start : start + _SIDE_BY_SIDE]]
+        for told in await asyncio.gather(*some, return_exceptions=True):
+            if told is not None and not isinstance(told, NotFound | StorageError):
+                raise told
 
 
 def _names(given: Sequence[Artifact]) -> str:

@@ -17,6 +17,11 @@ class Local:
         self._pool = pool
         self._ffmpeg = ffmpeg
 
+    @property
+    def at_once(self) -> int:
+        """One call for each processor, and as many again between files and database."""
+        return 2 * self._pool.cores
+
     async def photo(self, source: Path, target: Path, *, name: str, canvas: Canvas) -> Photo:
         """Make a photo fit: upright, sRGB, of the canvas' size, as PNG without metadata."""
         made = await self._pool.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,7 @@ from understudy.cli.options import AsJson, Output
 from understudy.cli.results import deliver, view
 from understudy.cli.saving import check_target
 from understudy.cli.session import perform
+from understudy.errors import StorageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +39,7 @@ def resume(
 
     async def work(app: App) -> None:
         if run_id is None:
-            await _resume_all(app, as_json=as_json)
+            await _resume_all(app, ctx.obj, as_json=as_json)
         else:
             await _resume_one(app, ctx.obj, run_id, target=output, as_json=as_json)
 
@@ -58,9 +60,13 @@ async def _resume_one(
     await bring_home(app, session, run, target=target, as_json=as_json)
 
 
-async def _resume_all(app: App, *, as_json: bool) -> None:
-    with live() as display:
-        runs = await until_still(app, display)
+async def _resume_all(app: App, session: Session, *, as_json: bool) -> None:
+    try:
+        with live() as display:
+            runs = await until_still(app, display)
+    except (asyncio.CancelledError, StorageError):
+        terminal.tell("the runs are kept; resume with: " + session.command("runs", "resume"))
+        raise
     if as_json:
         terminal.say_json([await view(app, run) for run in runs])
     elif runs:
