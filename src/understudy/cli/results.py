@@ -126,4 +126,6 @@ def _tell_failure(session: Session, run: Run) -> None:
     error = run.error or {}
     step = f" in step {error['step']}" if error.get("step") else ""
     terminal.tell(f"error: {run.id} failed{step}: {error.get('message')}")
-    terminal.tell(f"What was done is kept; to go on from there: {again}")
+    # A retry has the same input, so it cannot mend a fault in it.
+    if error.get("category") != "input":
+        terminal.tell(f"What was done is kept; to go on from there: {again}")
