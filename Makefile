@@ -8,10 +8,10 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO   := $(BIN)/understudy --home .understudy
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lint test check prove bench docs format pins clean
+.PHONY: help demo lint test check prove bench bench-large docs format pins clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.run ## photos become a film, by a durable run
 	@$(DEMO) run morph examples/photos/*.jpg --set loop=true --set size=1280x720 -o film.mp4
@@ -45,8 +45,11 @@ prove: $(VENV)/.dev ## the long proofs; PROVE=0.1 runs a tenth of them
 	$(BIN)/python -m pytest -m prove --prove=$(PROVE) -p no:randomly --durations=0 -rP
 
 bench: $(VENV)/.bench ## measured beside named peers, in one run
-	@missed=0; for script in film whole_film durable; do \
+	@missed=0; for script in film whole_film durable latency cpu; do \
 	  $(BIN)/python bench/$$script.py || missed=1; echo; done; exit $$missed
+
+bench-large: $(VENV)/.bench ## the engine beside a million runs that sleep or have ended
+	@$(BIN)/python bench/large.py
 
 docs: $(VENV)/.dev ## write docs/reference again from the code
 	$(BIN)/python docs/generate.py

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import multiprocessing
 import os
-import platform
 import resource
 import shutil
 import subprocess
@@ -22,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from bench.picture_quality import contrast, known_middle, load  # noqa: E402 - the sources beside this file
+from bench.report import Row, machine, show  # noqa: E402
 
 from understudy.media import i420  # noqa: E402
 from understudy.media.clip import ClipJob, render_clip  # noqa: E402
@@ -46,17 +45,6 @@ PHOTOS = sorted((ROOT / "examples" / "photos").glob("*.jpg"))
 WIDTH, HEIGHT, FPS = 1280, 720, 30
 PROCESSES = 2
 CLIPS = 20
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the report; `met` is None where there is no target."""
-
-    what: str
-    value: str
-    beside: str = ""
-    target: str = ""
-    met: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -324,22 +312,6 @@ def measure(frames: int, folder: Path) -> list[Row]:
     return [*rows, joining_row(works, folder), largest, *quality_rows(pairs[1:])]
 
 
-def machine() -> str:
-    """What this ran on."""
-    cores = len(os.sched_getaffinity(0))
-    return (
-        f"{platform.system()} {platform.machine()}, {cores} cores, Python {sys.version.split()[0]}"
-    )
-
-
-def print_table(rows: Sequence[Row]) -> None:
-    """Rows aligned for reading."""
-    print(f"Film engine on {machine()}\n")
-    for row in rows:
-        verdict = "" if row.met is None else ("met" if row.met else "MISSED")
-        print(f"{row.what:46} {row.value:>16}  {row.beside:24} {row.target:10} {verdict}".rstrip())
-
-
 def main() -> int:
     """Print the report; 1 if a target was missed."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -348,11 +320,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(options.frames, Path(folder))
-    if options.json:
-        print(json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}, indent=2))
-    else:
-        print_table(rows)
-    return 1 if any(row.met is False for row in rows) else 0
+    return show(f"Film engine on {machine()}", rows, as_json=options.json)
 
 
 if __name__ == "__main__":

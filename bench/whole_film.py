@@ -10,7 +10,6 @@ ffmpeg encoding the same film alone with as many processes of one thread.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import subprocess
@@ -18,7 +17,6 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -27,7 +25,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from bench.film import FFMPEG, FPS, HEIGHT, PHOTOS, PROCESSES, WIDTH, Row, machine  # noqa: E402
+from bench.film import FFMPEG, FPS, HEIGHT, PHOTOS, PROCESSES, WIDTH  # noqa: E402
+from bench.report import Row, machine, show  # noqa: E402
 
 from understudy.media.encode import arguments  # noqa: E402 - the sources beside this file
 
@@ -193,16 +192,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(options.photos, Path(folder))
-    if options.json:
-        print(json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}, indent=2))
-    else:
-        print(f"Whole films on {machine()}\n")
-        for row in rows:
-            verdict = "" if row.met is None else ("met" if row.met else "MISSED")
-            print(
-                f"{row.what:34} {row.value:>10}  {row.beside:24} {row.target:8} {verdict}".rstrip()
-            )
-    return 1 if any(row.met is False for row in rows) else 0
+    return show(f"Whole films on {machine()}", rows, as_json=options.json)
 
 
 if __name__ == "__main__":

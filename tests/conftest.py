@@ -6,17 +6,26 @@ The hooks are here and not in plugins because each is a few lines that the reade
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
+import itertools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from understudy.errors import ConfigError
+
+if TYPE_CHECKING:
+    from understudy.testing.postgres import PostgresServer
+
 Rounds = Callable[[int, int], int]
+
+_databases = itertools.count(1)
 
 _NETWORK = {"socket.bind", "socket.connect", "socket.getaddrinfo", "socket.gethostbyname"}
 
@@ -64,6 +73,27 @@ def rounds(pytestconfig: pytest.Config) -> Rounds:
     """
     share: float | None = pytestconfig.getoption("--prove")
     return lambda full, quick: quick if share is None else max(quick, round(full * share))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One PostgreSQL for all tests that ask for it; without fsync, as nobody cuts the power."""
+    from understudy.testing.postgres import PostgresServer  # only they load its driver
+
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(PostgresServer())
+        except ConfigError as error:
+            pytest.skip(str(error))
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """The URL of an empty database, which is the test's own (about 30 ms)."""
+    name = f"test_{next(_databases)}"
+    yield postgres.create(name)
+    postgres.drop(name)
 
 
 def _finished(test: Callable[..., Any]) -> Callable[..., None]:

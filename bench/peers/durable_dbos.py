@@ -1,8 +1,8 @@
 """DBOS's side of bench/durable.py: the same work by its documented API, in this process.
 
-    python bench/peers/durable_dbos.py FOLDER CLIENTS STEPS SECONDS
+    python bench/peers/durable_dbos.py URL HOME CLIENTS STEPS SECONDS
 
-Async workflows and steps, `start_workflow_async`, every result awaited; its default SQLite file.
+Async workflows and steps, `start_workflow_async`, every result awaited; its default settings.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import asyncio
 import json
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from dbos import DBOS, DBOSConfig
@@ -22,7 +21,14 @@ _seen: dict[str, Any] = {}
 
 @event.listens_for(Engine, "checkout")
 def _connected(connection: Any, *_: object) -> None:
-    _seen["synchronous"] = connection.execute("PRAGMA synchronous").fetchone()[0]
+    """Look once how a connection is set."""
+    if not _seen:
+        lite = type(connection).__module__ == "sqlite3"
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA synchronous" if lite else "SHOW synchronous_commit")
+        _seen["synchronous"] = cursor.fetchone()[0]
+        cursor.close()
+        connection.rollback()
 
 
 @DBOS.step()
@@ -40,13 +46,9 @@ async def count(n: int) -> int:
     return total
 
 
-async def main(folder: Path, clients: int, steps: int, seconds: float) -> None:
+async def main(url: str, clients: int, steps: int, seconds: float) -> None:
     """Work, and print how long it took and how a connection is set."""
-    config: DBOSConfig = {
-        "name": "bench",
-        "system_database_url": f"sqlite:///{folder / 'dbos.db'}",
-        "log_level": "ERROR",
-    }
+    config: DBOSConfig = {"name": "bench", "system_database_url": url, "log_level": "ERROR"}
     DBOS(config=config)
     DBOS.launch()
     started = time.perf_counter()
@@ -67,4 +69,4 @@ async def main(folder: Path, clients: int, steps: int, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])))
+    asyncio.run(main(sys.argv[1], int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5])))

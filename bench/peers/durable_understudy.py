@@ -1,6 +1,6 @@
 """Understudy's side of bench/durable.py: awaited steps through the whole app, in this process.
 
-    python bench/peers/durable_understudy.py FOLDER CLIENTS STEPS SECONDS
+    python bench/peers/durable_understudy.py URL HOME CLIENTS STEPS SECONDS
 
 CLIENTS keep one run of STEPS steps each in flight, for SECONDS and until the last one has ended.
 """
@@ -17,18 +17,16 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from bench.peers.counting import count, in_flight  # noqa: E402 - loading this file loads `count`
-from sqlalchemy import text  # noqa: E402
 
 from understudy.app import App  # noqa: E402 - the sources beside this file, installed or not
-from understudy.db.statement import Statement  # noqa: E402
+from understudy.db.database import sql  # noqa: E402
 from understudy.settings import Settings  # noqa: E402
 
-_SYNCHRONOUS = Statement(text("PRAGMA synchronous"))
+_DURABILITY = sql("PRAGMA synchronous", "SHOW synchronous_commit")
 
 
-async def main(folder: Path, clients: int, steps: int, seconds: float) -> None:
+async def main(settings: Settings, clients: int, steps: int, seconds: float) -> None:
     """Work, and print how long it took and how the writing connection is set."""
-    settings = Settings(home=folder, load=__file__)
     async with App.open(settings) as app, app.worker():
         started = time.perf_counter()
 
@@ -38,16 +36,17 @@ async def main(folder: Path, clients: int, steps: int, seconds: float) -> None:
                 await in_flight.acquire()
 
         await asyncio.gather(*(client() for _ in range(clients)))
-        while await app.engine.unfinished(app.tenant):  # noqa: ASYNC110 - it is in a file
+        while await app.engine.unfinished(app.tenant):  # noqa: ASYNC110 - it is in a database
             await asyncio.sleep(0.01)  # the last few; everything else was awaited
         facts = {
             "seconds": time.perf_counter() - started,
             "cpu": time.process_time(),
-            "synchronous": await app.database.write(lambda tx: tx.scalar(_SYNCHRONOUS)),
+            "synchronous": await app.database.write(lambda tx: tx.scalar(_DURABILITY)),
             "commits": app.database.writer_stats.commits,
         }
     sys.stdout.write(json.dumps(facts) + "\n")
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])))
+    told = Settings(database_url=sys.argv[1], home=Path(sys.argv[2]), load=__file__)
+    asyncio.run(main(told, int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5])))

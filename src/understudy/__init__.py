@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from understudy.artifacts.artifact import Artifact, ArtifactId
     from understudy.artifacts.artifacts import Artifacts
     from understudy.engine.context import Context
+    from understudy.engine.cron import Cron
+    from understudy.engine.flow import (
+        CancelOn,
+        Concurrency,
+        Failure,
+        Throttle,
+        Timeout,
+        Trigger,
+    )
     from understudy.engine.operation import Operation, operation
     from understudy.engine.retry import Retry
     from understudy.errors import (
@@ -29,16 +38,23 @@ _HOMES = {
     "Artifact": "understudy.artifacts.artifact",
     "ArtifactId": "understudy.artifacts.artifact",
     "Artifacts": "understudy.artifacts.artifacts",
+    "CancelOn": "understudy.engine.flow",
+    "Concurrency": "understudy.engine.flow",
     "Context": "understudy.engine.context",
+    "Cron": "understudy.engine.cron",
     "Diverged": "understudy.errors",
     "Error": "understudy.errors",
+    "Failure": "understudy.engine.flow",
     "InputError": "understudy.errors",
     "Operation": "understudy.engine.operation",
     "Permanent": "understudy.errors",
     "Retry": "understudy.engine.retry",
     "StepFailed": "understudy.errors",
     "StepTimeout": "understudy.errors",
+    "Throttle": "understudy.engine.flow",
+    "Timeout": "understudy.engine.flow",
     "Transient": "understudy.errors",
+    "Trigger": "understudy.engine.flow",
     "WaitTimeout": "understudy.errors",
     "operation": "understudy.engine.operation",
 }
@@ -49,16 +65,23 @@ __all__ = [
     "Artifact",
     "ArtifactId",
     "Artifacts",
+    "CancelOn",
+    "Concurrency",
     "Context",
+    "Cron",
     "Diverged",
     "Error",
+    "Failure",
     "InputError",
     "Operation",
     "Permanent",
     "Retry",
     "StepFailed",
     "StepTimeout",
+    "Throttle",
+    "Timeout",
     "Transient",
+    "Trigger",
     "WaitTimeout",
     "operation",
 ]

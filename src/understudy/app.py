@@ -19,25 +19,31 @@ from understudy.artifacts.artifacts import Artifacts
 from understudy.artifacts.stores.disk import Disk
 from understudy.capabilities.film import Film
 from understudy.clock import Clock, SystemClock
-from understudy.db.database import Database
+from understudy.db.database import Database, WriterStats
 from understudy.db.lock import WorkerLock
+from understudy.db.sqlite import SQLite
 from understudy.engine.drive import Kit
 from understudy.engine.engine import Engine
 from understudy.engine.journals.database import DatabaseJournal
 from understudy.engine.operation import Operation
 from understudy.engine.plans.embedded import Embedded, Limits
-from understudy.engine.registry import Registry, load_file
-from understudy.engine.run import Run, Scope
+from understudy.engine.registry import Provide, Registry, load_file
+from understudy.engine.run import Run
+from understudy.engine.schedules import Schedules
 from understudy.errors import ConfigError, Error
 from understudy.media.ffmpeg import find_ffmpeg
 from understudy.media.pool import MediaPool
 from understudy.operations.morph import morph
+from understudy.operations.retention import Ages, Keeper, retention
 from understudy.providers.local import Local
 from understudy.settings import Settings
 
-_BUILT_IN: tuple[Operation[Any, Any], ...] = (morph,)
+_BUILT_IN: tuple[Operation[Any, Any], ...] = (morph, retention)
 _ENTRY_POINTS = "understudy.operations"
 _DAY = 86_400.0
+_MOMENT = 0.5
+"""Seconds: over less, a rate would be chance."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -85,8 +91,15 @@ class App:
             def files_of(run: Run) -> Artifacts:
                 return artifacts.bound(tenant=run.tenant, user=run.user, run_id=run.id)
 
-            registry = Registry(operations, {Film: lambda _: local, Artifacts: files_of})
             journal = DatabaseJournal(database)
+            ages = Ages(settings.run_days, settings.failed_run_days)
+            keeper = Keeper(journal, artifacts, clock, ages)
+            provided: dict[type, Provide] = {
+                Film: lambda _: local,
+                Artifacts: files_of,
+                Keeper: lambda _: keeper,
+            }
+            registry = Registry(operations, provided, settings.retries)
             yield cls(
                 settings=settings,
                 clock=clock,
@@ -104,14 +117,16 @@ class App:
 
         With `only_root`, runs that were left unfinished before stay so: only that run, its
         children, and what is submitted from now on are driven. Raises `WorkerHeld`, which names
-        the process that works on this database.
+        the process that works on this database file; on PostgreSQL any number may work.
         """
-        with WorkerLock(self.database.path, self.clock):
+        async with contextlib.AsyncExitStack() as stack:
+            if isinstance(self.database.driver, SQLite):
+                stack.enter_context(WorkerLock(self.database.driver.path, self.clock))
             since = None if only_root is None else self.clock.now()
-            scope = Scope(self.registry.names, root=only_root, since=since)
+            scope = self.registry.scope(root=only_root, since=since)
             kit = Kit(self.journal, self.registry, self.clock, woken=lambda _: None)
-            name = f"{socket.gethostname()}:{os.getpid()}"
-            plan = Embedded(kit, scope, name, Limits(drain=self.settings.drain_seconds))
+            limits = Limits(drain=self.settings.drain_seconds, lease=self.settings.lease_seconds)
+            plan = Embedded(kit, scope, limits, self._schedules(only_root), _Word(self))
             _spare_the_collector()
             await plan.start()
             self.engine.attach(plan)
@@ -124,6 +139,12 @@ class App:
                 sweep.cancel()
                 await asyncio.gather(sweep, return_exceptions=True)
 
+    def _schedules(self, only_root: str | None) -> Schedules | None:
+        """What starts by the clock is left to workers that take on everything."""
+        if only_root is not None:
+            return None
+        return Schedules(self.journal, self.registry, self.clock, self.tenant)
+
     async def _sweep(self) -> None:
         """Clear up beside the work; what is not reached now is left for the next worker."""
         try:
@@ -134,6 +155,44 @@ class App:
             _log.info("swept", **swept._asdict())
 
 
+class _Word:
+    """What the list of workers shows of this process, said anew with each beat of its lease.
+
+    `writer` has the totals of the group commit, and its rates and means since the word before.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._before = dataclasses.replace(app.database.writer_stats)
+        self._at = app.clock.now()
+        self._recent = _rates(self._before, self._before, 1.0)
+
+    def __call__(self) -> dict[str, Any]:
+        stats = dataclasses.replace(self._app.database.writer_stats)
+        now = self._app.clock.now()
+        if now - self._at >= _MOMENT:
+            self._recent = _rates(self._before, stats, now - self._at)
+            self._before, self._at = stats, now
+        totals = {"commits": stats.commits, "units": stats.units, "queued": stats.queued}
+        return {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "release": importlib.metadata.version("understudy"),
+            "writer": {**totals, **self._recent},
+        }
+
+
+def _rates(before: WriterStats, after: WriterStats, seconds: float) -> dict[str, float]:
+    commits, units = after.commits - before.commits, after.units - before.units
+    spent = after.commit_seconds - before.commit_seconds
+    return {
+        "commits_per_s": round(commits / seconds, 1),
+        "units_per_s": round(units / seconds, 1),
+        "mean_batch": round(units / commits, 1) if commits else 0.0,
+        "commit_ms": round(1000 * spent / commits, 2) if commits else 0.0,
+    }
+
+
 def _spare_the_collector() -> None:
     """Tell Python's cyclic collector that what is loaded by now stays.
 
@@ -142,7 +201,7 @@ def _spare_the_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(100_000, 20, 50)
 
 
 def _loaded(settings: Settings) -> list[Operation[Any, Any]]:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from understudy.app import App
 from understudy.db.lock import WorkerLock
 from understudy.db.migrate import schema_status
+from understudy.db.sqlite import SQLite
 from understudy.errors import Error
 from understudy.media.ffmpeg import check_ffmpeg, find_ffmpeg
 from understudy.settings import Settings
@@ -60,7 +61,7 @@ async def _database(settings: Settings) -> Check:
     async with App.open(settings) as app:
         status = await schema_status(settings.database_url)
         return Check(
-            "database", ok=not status.pending, detail=f"{app.database.path}, schema {status.head}"
+            "database", ok=not status.pending, detail=f"{app.database.place}, schema {status.head}"
         )
 
 
@@ -79,10 +80,18 @@ async def _operations(settings: Settings) -> Check:
 
 async def _worker(settings: Settings) -> Check:
     async with App.open(settings) as app:
-        holder = WorkerLock(app.database.path).holder()
+        who = await _who_works(app)
         unfinished = len(await app.engine.unfinished(app.tenant))
-        who = f"process {holder['pid']} on {holder['host']}" if holder else "nobody works"
         return Check("worker", ok=True, detail=f"{who}; {unfinished} runs unfinished")
+
+
+async def _who_works(app: App) -> str:
+    if isinstance(app.database.driver, SQLite):
+        holder = WorkerLock(app.database.driver.path).holder()
+        return f"process {holder['pid']} on {holder['host']}" if holder else "nobody works"
+    now = app.clock.now()
+    alive = [worker.name for worker in await app.engine.workers() if worker.lease_until > now]
+    return ", ".join(alive) or "nobody works"
 
 
 async def _space(settings: Settings) -> Check:

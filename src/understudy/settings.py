@@ -24,7 +24,9 @@ class Settings(BaseSettings):
 
     home: Path = Field(default=Path(".understudy"), description="Where data lives.")
     database_url: str = Field(
-        default="", description="Another database than `understudy.db` in the home folder."
+        default="",
+        description="Another database than `understudy.db` in the home folder: "
+        "`postgresql://user:password@host/name` for several workers, or `sqlite:////path/of/a.db`.",
     )
     load: str = Field(
         default="",
@@ -40,7 +42,25 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(
         default=10.0, ge=0, description="How long running steps may finish after SIGTERM."
     )
+    lease_seconds: float = Field(
+        default=10.0,
+        ge=1,
+        description="How long a worker may be silent before others take over its runs.",
+    )
+    retries: dict[str, dict[str, float]] = Field(
+        default_factory=dict,
+        description="How operations' steps are tried again, over what their code says; JSON: "
+        '`{"morph": {"attempts": 6, "first": 1, "factor": 2, "maximum": 60}}`.',
+    )
     result_days: float = Field(default=30.0, gt=0, description="How long results are kept.")
+    run_days: float = Field(
+        default=90.0,
+        gt=0,
+        description="How long ended runs are kept; one with files for as long as these.",
+    )
+    failed_run_days: float = Field(
+        default=180.0, gt=0, description="The same for runs that failed."
+    )
     input_days: float = Field(
         default=7.0, gt=0, description="How long inputs and intermediate files are kept."
     )

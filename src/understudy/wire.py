@@ -33,11 +33,17 @@ class ProgressView(_View):
 
 
 class WaitingView(_View):
-    """What a run waits for: the clock, a signal, a retry, another run, the operator."""
+    """What a run waits for: the clock, a signal, a retry, another run, a place, the operator.
+
+    Where the code no longer fits the journal, `expected` is the step that the journal remembers
+    next, `found` the one that the code asked for (None: it ended).
+    """
 
     kind: str
     text: str
     until: str | None = None
+    expected: str | None = None
+    found: str | None = None
 
 
 class StepView(_View):
@@ -68,6 +74,7 @@ class RunView(_View):
     waiting_for: WaitingView | None
     attempt: int
     user: str | None
+    forked_from: str | None
     created_at: str
     started_at: str | None
     ended_at: str | None

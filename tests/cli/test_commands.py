@@ -17,20 +17,7 @@ from understudy.cli.emit import signal_data
 from understudy.cli.main import app
 from understudy.errors import InputError
 
-OPERATIONS = Path(__file__).with_name("operations_of_a_stranger.py")
-
 Understudy = Callable[..., Result]
-
-
-@pytest.fixture
-def understudy(tmp_path: Path) -> Understudy:
-    """Run a command line in this process, in a home of its own."""
-
-    def invoke(*words: object) -> Result:
-        line = ["--home", str(tmp_path / "home"), "--load", str(OPERATIONS), *map(str, words)]
-        return CliRunner().invoke(app, line)
-
-    return invoke
 
 
 def document(result: Result, code: int = 0) -> Any:
@@ -93,7 +80,11 @@ def test_a_bad_photo_leaves_nothing(understudy: Understudy, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["run", "nothing"], "unknown_operation", "known: ask, copy, count, gate, morph, stay"),
+        (
+            ["run", "nothing"],
+            "unknown_operation",
+            "known: ask, copy, count, gate, morph, retention, stay",
+        ),
         (["run", "count"], "invalid_input", "count: n: Field required"),
         (["run", "count", "--set", "n=x"], "invalid_input", "n: Input should be a valid integer"),
         (["run", "count", "--set", "m=1"], "input", "--set m: no such field"),

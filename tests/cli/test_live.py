@@ -10,32 +10,11 @@ from rich.console import Console
 
 from understudy.cli.live import Bars, Lines, live, progress_on, state
 from understudy.engine.run import Run
+from understudy.engine.submission import Asking, new_run
+from understudy.operations.morph import morph
 
-RUN = Run(
-    id="run_1",
-    tenant="default",
-    user=None,
-    operation="morph",
-    version=1,
-    input="{}",
-    status="running",
-    plan="embedded",
-    epoch=1,
-    attempt=1,
-    claim="c",
-    worker="w",
-    wake_at=None,
-    cancel_requested_at=None,
-    waiting_for=None,
-    progress=None,
-    output=None,
-    error=None,
-    parent_id=None,
-    parent_key=None,
-    root_id="run_1",
-    created_at=0.0,
-    started_at=0.0,
-    ended_at=None,
+RUN = new_run(morph, morph.examples["two photos"], Asking("default"), now=0.0)._replace(
+    id="run_1", status="running", claim="c", worker="w", wake_at=None
 )
 
 

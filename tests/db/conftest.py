@@ -1,4 +1,4 @@
-"""A database in a fresh folder, a table's row, and a disk that is soon full."""
+"""A database in a fresh folder or server, a table's row, and a disk that is soon full."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 Child = Callable[..., subprocess.Popen[str]]
 
@@ -28,6 +30,42 @@ def url(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
+class Heard:
+    """What was logged, from any thread; `wait_for` blocks until an event has been."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self._more = threading.Condition()
+
+    def __call__(self, _: object, __: str, event: Mapping[str, Any]) -> Any:
+        with self._more:
+            self.events.append(event["event"])
+            self._more.notify_all()
+        raise structlog.DropEvent
+
+    def wait_for(self, event: str) -> None:
+        with self._more:
+            assert self._more.wait_for(lambda: event in self.events, 30), self.events
+
+
+@pytest.fixture
+def heard() -> Iterator[Heard]:
+    """Listens to the log."""
+    before = structlog.get_config()["processors"]
+    listener = Heard()
+    structlog.configure(processors=[listener])
+    yield listener
+    structlog.configure(processors=before)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_url(request: pytest.FixtureRequest) -> str:
+    """A database that is not there yet: a file, and one on a server. For what holds for both."""
+    name = "url" if request.param == "sqlite" else "postgres_url"
+    value: str = request.getfixturevalue(name)
+    return value
+
+
 @pytest.fixture
 def run_row() -> Callable[[str], dict[str, Any]]:
     """Makes a complete row of `runs`."""
@@ -35,7 +73,8 @@ def run_row() -> Callable[[str], dict[str, Any]]:
     def make(run_id: str) -> dict[str, Any]:
         nothing = (
             "user_id claim worker cancel_requested_at waiting_for progress output error"
-            " parent_id parent_key started_at ended_at"
+            " parent_id parent_key started_at ended_at concurrency_key throttle_key deadline_at"
+            " finish_within idempotency_key forked_from"
         )
         return dict.fromkeys(nothing.split()) | {
             "id": run_id,
@@ -48,6 +87,8 @@ def run_row() -> Callable[[str], dict[str, Any]]:
             "plan": "embedded",
             "epoch": 1,
             "attempt": 1,
+            "lane": "",
+            "held": 0,
             "wake_at": 1.0,
             "created_at": 1.0,
         }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,9 +42,9 @@ def size(path: Path) -> int:
     return path.stat().st_size
 
 
-async def test_written_then_read(url: str, run_row: Row) -> None:
+async def test_written_then_read(any_url: str, run_row: Row) -> None:
     """A unit's result comes back, and what it wrote is there for readers, in each shape."""
-    async with await Database.open(url) as database:
+    async with await Database.open(any_url) as database:
         assert await database.write(lambda tx: tx.execute(ADD, run_row("run_1"))) == 1
         await database.write(lambda tx: tx.execute_many(ADD, [run_row("run_2"), run_row("run_3")]))
         assert await database.write(lambda tx: tx.execute(ALL_LATER)) == 3
@@ -51,9 +53,9 @@ async def test_written_then_read(url: str, run_row: Row) -> None:
         assert await database.read(lambda tx: tx.scalar(IDS)) == "run_1"
 
 
-async def test_nothing_found(url: str) -> None:
+async def test_nothing_found(any_url: str) -> None:
     """No row is None, whichever way it is asked for."""
-    async with await Database.open(url) as database:
+    async with await Database.open(any_url) as database:
         assert await database.read(lambda tx: tx.row(IDS)) is None
         assert await database.read(lambda tx: tx.scalar(IDS)) is None
         assert await database.read(lambda tx: tx.rows(IDS)) == []
@@ -77,7 +79,7 @@ async def test_a_query_cannot_write(url: str, run_row: Row) -> None:
 async def test_a_query_sees_one_snapshot(url: str, run_row: Row) -> None:
     """Two questions of one query get answers of one moment, whatever is committed between."""
     async with await Database.open(url) as database:
-        other = sqlite3.connect(database.path, isolation_level=None, check_same_thread=False)
+        other = sqlite3.connect(Path(database.place), isolation_level=None, check_same_thread=False)
 
         def query(tx: Tx) -> tuple[int, int]:
             before = tx.scalar(SIGNALS)
@@ -92,7 +94,7 @@ async def test_a_query_sees_one_snapshot(url: str, run_row: Row) -> None:
 async def test_readers_do_not_wait_for_the_writer(url: str, run_row: Row) -> None:
     """A query is answered in the middle of a write, with what was committed before it."""
     async with await Database.open(url) as database:
-        other = sqlite3.connect(database.path, isolation_level=None)
+        other = sqlite3.connect(Path(database.place), isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         other.execute(SIGNAL)
         assert await database.read(lambda tx: tx.scalar(SIGNALS)) == 0
@@ -144,9 +146,9 @@ async def test_closing_beside_others(url: str, path: Path, run_row: Row) -> None
     other.close()
 
 
-async def test_closed_is_said(url: str) -> None:
+async def test_closed_is_said(any_url: str) -> None:
     """After a close, which may come twice, each use is refused in words."""
-    database = await Database.open(url)
+    database = await Database.open(any_url)
     await database.close()
     await database.close()
     with pytest.raises(StorageError, match="closed"):
@@ -160,8 +162,9 @@ async def test_closed_is_said(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("postgresql://u:secret@h/d", "'postgresql'"),
-        ("understudy.db", "SQLite only"),
+        ("understudy.db", "URL is none"),
+        ("host=h password=secret", "URL is none"),
+        ("mysql://u:secret@h/d", "begins with 'mysql'"),
         ("sqlite:///", "names no file"),
         ("sqlite:///:memory:", "names no file"),
     ],
@@ -181,3 +184,17 @@ async def test_any_path_will_do(tmp_path: Path) -> None:
     async with await Database.open(f"sqlite:///{path}"):
         pass
     assert names(tmp_path) == ["a ?b=#%20"]
+
+
+async def test_opening_is_given_up(any_url: str) -> None:
+    """Whoever is cancelled while a database opens leaves no thread and no connection behind."""
+    before = set(threading.enumerate())
+    opening = asyncio.ensure_future(Database.open(any_url))
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    left = {thread.name for thread in set(threading.enumerate()) - before}
+    assert not any(name.startswith("understudy") for name in left)
+    async with await Database.open(any_url) as database:
+        assert await database.read(lambda tx: tx.rows(IDS)) == []

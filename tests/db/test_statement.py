@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import bindparam, insert, select, text, update
 
+from understudy.db.database import Database, RowsStatement
 from understudy.db.schema import blobs, runs, signals
-from understudy.db.statement import Statement
+from understudy.db.statement import Statement, sql
 
 
 def test_names_become_positions() -> None:
@@ -67,3 +68,32 @@ def test_compiled_once() -> None:
 def test_it_shows_its_sql() -> None:
     """In a traceback a statement says what it asks."""
     assert repr(Statement(text("SELECT\n 1"))) == "Statement(SELECT 1)"
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 63, 64, 65, 200])
+async def test_any_number_of_rows(any_url: str, count: int) -> None:
+    """Every row arrives as it is, nothing and quotes included, whatever the database is sent."""
+    add = RowsStatement(
+        {"name": "text", "key": "text", "at": "float8"},
+        "INSERT INTO signals (tenant, name, data, idempotency_key, created_at) "
+        "SELECT 't', name, '{}', key, at FROM {rows} AS rows WHERE true RETURNING name",
+    )
+    rows = [(f"'{n}\" ü\u2028 {{}}", None if n % 2 else f"key {n}", n / 3) for n in range(count)]
+    async with await Database.open(any_url) as database:
+        told = await database.write(lambda tx: tx.rows_of(add, rows))
+        assert sorted(told) == sorted((name,) for name, _, _ in rows)
+        stored = sql("SELECT name, idempotency_key, created_at FROM signals ORDER BY created_at")
+        assert await database.read(lambda tx: tx.rows(stored)) == rows
+        forget = RowsStatement(
+            {"name": "text"}, "DELETE FROM signals WHERE name IN (SELECT name FROM {rows} AS rows)"
+        )
+        gone = [(name,) for name, _, _ in rows]
+        assert await database.write(lambda tx: tx.execute_rows(forget, gone)) == count
+
+
+async def test_a_statement_for_each_database(any_url: str) -> None:
+    """Where they have no common words, each is asked in its own."""
+    version = sql("SELECT sqlite_version()", "SELECT current_setting('server_version')")
+    async with await Database.open(any_url) as database:
+        told = await database.read(lambda tx: tx.scalar(version))
+        assert told.startswith("3.") == any_url.startswith("sqlite")

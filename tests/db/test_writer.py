@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -28,7 +28,7 @@ ADD_WAIT = Statement(insert(waits))
 IDS = Statement(select(runs.c.id).order_by(runs.c.id))
 DEFER = Statement(text("PRAGMA defer_foreign_keys = ON"))
 ROLLBACK = Statement(text("ROLLBACK"))
-NO_RUN = {"run_id": "nobody", "key": "k", "tenant": "t", "name": "n"}
+NO_RUN = {"run_id": "nobody", "key": "k", "tenant": "t", "name": "n", "fields": "{}"}
 SIGNAL = Statement(
     text("INSERT INTO signals (tenant, name, data, created_at) VALUES ('t', :name, '{}', 1)")
 )
@@ -59,7 +59,7 @@ def add(tx: Tx, row: dict[str, Any]) -> None:
     tx.execute(ADD, row)
 
 
-async def test_one_bad_unit_in_a_thousand(url: str, run_row: Row) -> None:
+async def test_one_bad_unit_in_a_thousand(any_url: str, run_row: Row) -> None:
     """It is rolled back, its caller alone is told, and the others share one commit."""
 
     def unit(number: int) -> Callable[[Tx], int]:
@@ -71,7 +71,7 @@ async def test_one_bad_unit_in_a_thousand(url: str, run_row: Row) -> None:
 
         return work
 
-    async with await Database.open(url) as database:
+    async with await Database.open(any_url) as database:
         async with gathered(database):
             tasks = [asyncio.ensure_future(database.write(unit(n))) for n in range(1000)]
         answers = await asyncio.gather(*tasks, return_exceptions=True)
@@ -90,7 +90,7 @@ async def test_one_bad_unit_in_a_thousand(url: str, run_row: Row) -> None:
     deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(plan=st.lists(st.tuples(st.booleans(), st.integers(1, 3)), max_size=40))
-async def test_a_batch_is_as_good_as_one_by_one(url: str, plan: list[tuple[bool, int]]) -> None:
+async def test_a_batch_is_as_good_as_one_by_one(any_url: str, plan: list[tuple[bool, int]]) -> None:
     """Whichever units fail, after however many statements: the good ones stand, in order."""
 
     def unit(number: int, *, good: bool, statements: int) -> Callable[[Tx], None]:
@@ -102,7 +102,7 @@ async def test_a_batch_is_as_good_as_one_by_one(url: str, plan: list[tuple[bool,
 
         return work
 
-    async with await Database.open(url) as database:
+    async with await Database.open(any_url) as database:
         await database.write(lambda tx: tx.execute(CLEAR))
         units = [unit(i, good=good, statements=n) for i, (good, n) in enumerate(plan)]
         async with gathered(database):
@@ -153,7 +153,7 @@ async def test_a_transaction_lost_inside_a_unit(
         await database.write(lambda tx: tx.execute(ADD, run_row("later")))
 
 
-async def test_what_a_unit_raises_is_raised(url: str) -> None:
+async def test_what_a_unit_raises_is_raised(any_url: str) -> None:
     """The caller gets the very exception, also one that is no Exception, as interrupts are."""
 
     class Interrupt(BaseException):
@@ -165,18 +165,18 @@ async def test_what_a_unit_raises_is_raised(url: str) -> None:
     def run_dry(_: Tx) -> None:
         next(iter(()))
 
-    async with await Database.open(url) as database:
+    async with await Database.open(any_url) as database:
         with pytest.raises(Interrupt):
             await database.write(interrupt)
         with pytest.raises(RuntimeError, match="StopIteration"):
             await database.write(run_dry)
-        with pytest.raises(sqlite3.IntegrityError):
+        with pytest.raises((sqlite3.IntegrityError, psycopg.IntegrityError)):
             await database.write(lambda tx: tx.execute(ADD_WAIT, NO_RUN))
 
 
-async def test_a_cancelled_caller_keeps_its_unit(url: str, run_row: Row) -> None:
+async def test_a_cancelled_caller_keeps_its_unit(any_url: str, run_row: Row) -> None:
     """Cancelling who waits does not take back what was asked."""
-    async with await Database.open(url) as database:
+    async with await Database.open(any_url) as database:
         async with gathered(database):
             task = asyncio.ensure_future(database.write(lambda tx: tx.execute(ADD, run_row("a"))))
             await asyncio.sleep(0)
@@ -187,22 +187,22 @@ async def test_a_cancelled_caller_keeps_its_unit(url: str, run_row: Row) -> None
         assert await database.read(lambda tx: tx.rows(IDS)) == [("a",)]
 
 
-async def test_posted_units(url: str, run_row: Row, caplog: pytest.LogCaptureFixture) -> None:
+async def test_posted_units(any_url: str, run_row: Row, caplog: pytest.LogCaptureFixture) -> None:
     """Nobody waits for them, a failing one is logged, and closing writes them all first."""
 
     def fail(_: Tx) -> None:
         raise ValueError("unheard")
 
-    async with await Database.open(url) as database:
+    async with await Database.open(any_url) as database:
         for number in range(100):
             database.post(partial(add, row=run_row(f"{number:02}")))
         database.post(fail)
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ValueError]
-    async with await Database.open(url) as database:
+    async with await Database.open(any_url) as database:
         assert len(await database.read(lambda tx: tx.rows(IDS))) == 100
 
 
-async def test_a_loop_is_woken_once_a_batch(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_loop_is_woken_once_a_batch(any_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many callers a batch answers, it costs the event loop one wake-up."""
     loop = asyncio.get_running_loop()
     wake, woken = loop.call_soon_threadsafe, []
@@ -211,7 +211,7 @@ async def test_a_loop_is_woken_once_a_batch(url: str, monkeypatch: pytest.Monkey
         woken.append(callback)
         return wake(callback, *args, **options)
 
-    async with await Database.open(url) as database:
+    async with await Database.open(any_url) as database:
         async with gathered(database):
             tasks = [asyncio.ensure_future(database.write(lambda tx: None)) for _ in range(50)]
             await asyncio.sleep(0)
@@ -220,9 +220,9 @@ async def test_a_loop_is_woken_once_a_batch(url: str, monkeypatch: pytest.Monkey
         assert len(woken) == 1
 
 
-async def test_two_loops_share_a_writer(url: str, run_row: Row) -> None:
+async def test_two_loops_share_a_writer(any_url: str, run_row: Row) -> None:
     """Callers of different event loops are each answered on their own."""
-    async with await Database.open(url) as database:
+    async with await Database.open(any_url) as database:
 
         async def elsewhere() -> int:
             return await database.write(lambda tx: tx.execute(ADD, run_row("b")))
@@ -232,9 +232,9 @@ async def test_two_loops_share_a_writer(url: str, run_row: Row) -> None:
         assert list(await asyncio.gather(other, here)) == [1, 1]
 
 
-async def test_a_loop_that_has_gone(url: str, run_row: Row) -> None:
+async def test_a_loop_that_has_gone(any_url: str, run_row: Row) -> None:
     """An answer to a loop that closed meanwhile is dropped, and others are still answered."""
-    async with await Database.open(url) as database:
+    async with await Database.open(any_url) as database:
 
         async def leave() -> None:
             task = asyncio.ensure_future(database.write(partial(add, row=run_row("a"))))
@@ -248,32 +248,26 @@ async def test_a_loop_that_has_gone(url: str, run_row: Row) -> None:
 
 
 async def test_another_process_is_waited_for(
-    url: str, run_row: Row, monkeypatch: pytest.MonkeyPatch
+    url: str, run_row: Row, heard: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file held for longer than SQLite waits is said in the log, and the write still happens."""
     monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.01)
-    said = threading.Event()
-    listener = logging.Handler()
-    listener.emit = lambda record: said.set()  # type: ignore[method-assign]
-    log = logging.getLogger("understudy.db.writer")
-    log.addHandler(listener)
     async with await Database.open(url) as database:
-        other = sqlite3.connect(database.path, isolation_level=None)
+        other = sqlite3.connect(database.place, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         task = asyncio.ensure_future(database.write(lambda tx: tx.execute(ADD, run_row("a"))))
-        assert await asyncio.to_thread(said.wait, 30)
+        await asyncio.to_thread(heard.wait_for, "database_held_by_another_process")
         assert not task.done()
         other.execute("ROLLBACK")
         other.close()
         assert await task == 1
-    log.removeHandler(listener)
 
 
-async def test_a_literal_and_a_parameter(url: str, run_row: Row) -> None:
+async def test_a_literal_and_a_parameter(any_url: str, run_row: Row) -> None:
     """A statement with both runs as it reads."""
     queued = Statement(
         select(runs.c.id).where(runs.c.status == "queued", runs.c.id == bindparam("id"))
     )
-    async with await Database.open(url) as database:
+    async with await Database.open(any_url) as database:
         await database.write(lambda tx: tx.execute(ADD, run_row("a")))
         assert await database.read(lambda tx: tx.scalar(queued, {"id": "a"})) == "a"

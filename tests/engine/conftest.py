@@ -1,4 +1,4 @@
-"""Both journals, each new for its test."""
+"""A journal, new for its test, in each database."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from understudy.db.database import Database
+from understudy.db.postgres import PostgreSQL
 from understudy.engine.journal import Journal
 from understudy.engine.journals.database import DatabaseJournal
-from understudy.engine.journals.memory import MemoryJournal
+from understudy.testing.peers import peers
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +30,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def database(tmp_path: Path, migrated: Path) -> Iterator[Database]:
+def sqlite(tmp_path: Path, migrated: Path) -> Iterator[Database]:
     """A new database in a real file."""
     path = tmp_path / "understudy.db"
     shutil.copyfile(migrated, path)
@@ -38,9 +39,40 @@ def database(tmp_path: Path, migrated: Path) -> Iterator[Database]:
     asyncio.run(database.close())
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def journal(request: pytest.FixtureRequest) -> Journal:
-    """The journal in memory, then the one in SQLite."""
+@pytest.fixture
+def postgresql(postgres_url: str) -> Iterator[Database]:
+    """A new database in a real server, whose clock is the test's."""
+    database = asyncio.run(Database.of(PostgreSQL(postgres_url, own_clock=False)))
+    yield database
+    asyncio.run(database.close())
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Database:
+    """One after the other: SQLite in memory and in a file, PostgreSQL."""
     if request.param == "memory":
-        return MemoryJournal()
-    return DatabaseJournal(request.getfixturevalue("database"))
+        return Database.in_memory()
+    database: Database = request.getfixturevalue(request.param)
+    return database
+
+
+@pytest.fixture
+def journal(database: Database) -> Journal:
+    """The journal in each database."""
+    return DatabaseJournal(database)
+
+
+Journals = tuple[Journal, Journal]
+
+
+@pytest.fixture
+def journals(database: Database, request: pytest.FixtureRequest) -> Iterator[Journals]:
+    """The journals of two processes on one database, which on PostgreSQL share only the server."""
+    second = database
+    if database.driver is not None and database.driver.dialect == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+        second = asyncio.run(Database.of(PostgreSQL(url, own_clock=False)))
+    one, two = peers([database, second])
+    yield one, two
+    if second is not database:
+        asyncio.run(second.close())

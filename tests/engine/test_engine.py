@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from pydantic import BaseModel
 
-from understudy import Context, operation
+from understudy import Context, Permanent, operation
 from understudy.engine.journal import Journal
-from understudy.engine.run import Scope
+from understudy.engine.run import RunFilter, Scope
 from understudy.errors import InvalidInput, NotFound, Unserializable
 from understudy.testing.conformance.rows import NOW, claim_all
 from understudy.testing.harness import TENANT, Answer, Given, Harness
@@ -89,6 +89,7 @@ async def test_a_stale_driver_stops_without_a_word(journal: Journal) -> None:
 
     async with Harness([slow], journal=journal) as harness:
         run = await harness.submit("slow")
+        await journal.leave(harness.plan.worker)
         await journal.recover(now=NOW)
         taken = await journal.claim("other", Scope(("slow",)), limit=1, now=NOW)
         assert [claimed.run.id for claimed in taken.runs] == [run.id]
@@ -100,3 +101,46 @@ async def test_a_stale_driver_stops_without_a_word(journal: Journal) -> None:
         assert (after.status, after.claim) == ("running", taken.runs[0].claim.token)
         assert await harness.steps(run.id) == {}
         assert await claim_all(journal) == {}
+
+
+async def test_every_run_that_fits_is_selected(journal: Journal) -> None:
+    """Page by page, newest first, none twice."""
+    async with Harness([nap], journal=journal) as harness:
+        runs = [(await harness.submit("nap", delay=9.0)).id for _ in range(7)]
+        wanted = RunFilter(TENANT, limit=3)
+        found = [run.id async for run in harness.engine.select(wanted)]
+        assert found == sorted(runs, reverse=True)
+        nothing = RunFilter(TENANT, status="failed", limit=3)
+        assert [run async for run in harness.engine.select(nothing)] == []
+
+
+async def test_a_queued_run_says_what_it_waits_for(journal: Journal) -> None:
+    """Its time, or a worker; a driven one says nothing of the kind."""
+    async with Harness([nap], journal=journal) as harness:
+        run = await harness.submit("nap", delay=9.0)
+        said = (await harness.engine.view(run.id)).waiting_for
+        assert said is not None
+        assert said.until == "2027-01-15T08:00:09.000Z"
+        await harness.stop()
+        harness.clock.advance(9)
+        said = (await harness.engine.view(run.id)).waiting_for
+        assert said is not None
+        assert said.kind == "worker"
+        await harness.start()
+        await harness.settle()
+        said = (await harness.engine.view(run.id)).waiting_for
+        assert said is not None
+        assert said.kind == "timer"
+
+
+async def test_a_run_of_an_unknown_operation_is_tried_again(journal: Journal) -> None:
+    """By whoever knows it: a process that does not may still ask."""
+
+    @operation("gone")
+    async def gone(ctx: Context, input: Given) -> Answer:
+        raise Permanent("no")
+
+    async with Harness([gone], journal=journal) as harness:
+        run = await harness.run("gone")
+        await harness.crash([nap])
+        assert (await harness.engine.retry(run.id)).status == "queued"

@@ -1,4 +1,4 @@
-"""Both journals keep the shipped contract."""
+"""The journal keeps the shipped contract."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from understudy.testing.conformance.journal import JournalContract
 
 
 class TestJournals(JournalContract):
-    """The contract, over the `journal` fixture: in memory and in SQLite."""
+    """The contract, over the `journal` fixture: in each database."""

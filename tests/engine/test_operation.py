@@ -1,16 +1,26 @@
-"""Defining, collecting and loading operations."""
+"""Defining operations, and what their options say."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import math
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, RootModel, computed_field
 
 from understudy import Context, Retry, operation
-from understudy.engine.registry import Registry, load_file
-from understudy.errors import ConfigError, InvalidInput, MissingNeed
+from understudy.engine.cron import Cron
+from understudy.engine.flow import (
+    CancelOn,
+    Concurrency,
+    Failure,
+    Flow,
+    Throttle,
+    Timeout,
+    Trigger,
+)
+from understudy.engine.operation import Operation
+from understudy.errors import ConfigError, InvalidInput
 from understudy.testing.harness import Answer, Given
 
 
@@ -106,38 +116,136 @@ def test_a_bad_name_is_refused(name: str) -> None:
         operation(name)
 
 
-def test_a_registry_checks_names_and_needs() -> None:
-    """The same operation twice is none too many; two of a name are; needs must be provided."""
-    registry = Registry([film, film], {Brush: lambda _: Brush()})
-    assert [known.name for known in registry] == ["film"]
+class Buyer(BaseModel):
+    """An input with depth."""
 
-    @operation("film")
-    async def other(ctx: Context, input: Given) -> Answer:
+    id: str
+    tags: dict[str, str] = {}
+
+    @computed_field
+    def initial(self) -> str:
+        """The first letter of the id."""
+        return self.id[:1]
+
+
+class Order(BaseModel):
+    """An input."""
+
+    buyer: Buyer
+    lines: list[str] = []
+    total: int = 0
+
+
+class Open(BaseModel, extra="allow"):
+    """An input that takes any fields."""
+
+
+class Bare(RootModel[dict[str, int]]):
+    """An input that is no object of fields."""
+
+
+def made(
+    name: str = "order", taken: type[BaseModel] = Order, **options: Any
+) -> Operation[Any, Any]:
+    """An operation with these options and this type of input."""
+
+    async def run(ctx: Context, input: BaseModel) -> Answer:
         return Answer()
 
-    with pytest.raises(
-        ConfigError, match=r"two operations are named 'film': .*test_operation.film"
-    ):
-        Registry([film, other], {Brush: lambda _: Brush()})
-    with pytest.raises(MissingNeed, match=r"needs brush: Brush.*provided: int"):
-        Registry([film], {int: lambda _: 1})
+    run.__annotations__["input"] = taken
+    return operation(name, **options)(run)
 
 
-def test_a_file_of_operations_is_loaded(tmp_path: Path) -> None:
-    """Its operations are found; what is none, breaks or is not there is refused by name."""
-    file = tmp_path / "mine.py"
-    file.write_text(
-        "from __future__ import annotations\n"
-        "from understudy import Context, operation\n"
-        "from understudy.testing.harness import Answer, Given\n"
-        "@operation('mine')\n"
-        "async def mine(ctx: Context, input: Given) -> Answer: ...\n"
+def test_an_operation_holds_its_options() -> None:
+    """As they were given; lists as tuples, another operation by its name."""
+    failed = made("failed", Failure)
+    cancels, triggers = [CancelOn("gone", match="buyer.id")], [Trigger("came"), Trigger("paid")]
+    order = made(
+        concurrency=Concurrency(total=2, key="buyer.id"),
+        throttle=Throttle(5, 60, key="user"),
+        priority=60,
+        timeout=Timeout(start=10),
+        cancel_on=cancels,
+        on_failure=failed,
+        cron=Cron("0 3 * * *", input={"buyer": {"id": "x"}}),
+        trigger=triggers,
+        idempotency=("buyer.id", "total"),
     )
-    assert [found.name for found in load_file(file)] == ["mine"]
-    for text, said in (("x = 1", "defines no operation"), ("1 / 0", "ZeroDivisionError")):
-        file.write_text(text)
-        with pytest.raises(ConfigError, match=said):
-            load_file(file)
-    for missing in (tmp_path / "none.py", tmp_path / "none.txt", tmp_path):
-        with pytest.raises(ConfigError, match="not a Python file"):
-            load_file(missing)
+    assert order.cancel_on == tuple(cancels)
+    assert order.trigger == tuple(triggers)
+    assert order.on_failure == "failed"
+    assert order.idempotency == ("buyer.id", "total")
+    assert order.timeout == Timeout(start=10)
+    assert order.flow == Flow(total=2, each=1, throttle=Throttle(5, 60, key="user"))
+    assert made(idempotency="total").idempotency == ("total",)
+    assert made(on_failure="failed").on_failure == "failed"
+
+
+def test_only_a_limited_operation_has_a_lane_of_its_own() -> None:
+    """All others share one queue, so that a claim need not look at each."""
+    plain = made(timeout=Timeout(finish=1), priority=5, idempotency="total")
+    assert (plain.lane, plain.limited, plain.flow) == ("", False, None)
+    wide, spread = made(concurrency=Concurrency(total=3)), made("slow", throttle=Throttle(1, 9))
+    assert (wide.lane, wide.limited, wide.flow) == ("order", True, Flow(3, None, None))
+    assert (spread.lane, spread.flow) == ("slow", Flow(None, None, Throttle(1, 9)))
+    keyed = made(concurrency=Concurrency(key="tenant", each=4))
+    assert keyed.flow == Flow(None, 4, None)
+
+
+def test_a_head_start_is_a_number_or_read_from_the_input() -> None:
+    """Never more than half a day, never less than none, whatever the function says."""
+    given = Order(buyer=Buyer(id="x"), total=30)
+    assert made().head_start(given) == 0
+    assert made(priority=43_200).head_start(given) == 43_200
+    assert made(priority=lambda order: order.total * 2.0).head_start(given) == 60
+    for wild, kept in ((-1.0, 0), (1e9, 43_200), (math.inf, 43_200), (math.nan, 0)):
+        assert made(priority=lambda _, wild=wild: wild).head_start(given) == kept
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"retries": 4, "delay": 1}, "delay, retries is no option; known: concurrency, throttle"),
+        ({"concurrency": 4}, r"concurrency is one Concurrency\(...\), not 4"),
+        ({"throttle": None}, "throttle is one Throttle"),
+        ({"timeout": 60}, "timeout is one Timeout"),
+        ({"cron": "0 3 * * *"}, "cron is one Cron"),
+        ({"cron": [Cron("0 3 * * *"), Cron("0 4 * * *")]}, "cron is one Cron"),
+        ({"cancel_on": CancelOn("gone")}, "cancel_on is a list of CancelOn"),
+        ({"trigger": "paid"}, "trigger is a list of Trigger"),
+        ({"trigger": [CancelOn("gone")]}, "trigger is a list of Trigger"),
+        ({"priority": -1}, "priority is 0 to 43,200 seconds, not -1"),
+        ({"priority": 43_201}, "priority is 0 to 43,200 seconds"),
+        ({"priority": math.nan}, "priority is 0 to 43,200 seconds"),
+        ({"on_failure": "order"}, "cannot be its own on_failure"),
+        ({"concurrency": Concurrency(key="byer")}, "concurrency names 'byer', .* has buyer, lines"),
+        ({"throttle": Throttle(1, 1, key="buyer.name")}, "throttle names 'buyer.name'"),
+        ({"cancel_on": [CancelOn("gone", {"total": "sum"})]}, "cancel_on names 'sum'"),
+        ({"idempotency": ("total", "id")}, "idempotency names 'id'"),
+        (
+            {"cron": Cron("0 3 * * *")},
+            "input of its cron does not fit order: buyer: Field required",
+        ),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options: dict[str, Any], said: str) -> None:
+    """When the module is imported, with what would be right."""
+    with pytest.raises(ConfigError, match=said):
+        made(**options)
+
+
+@pytest.mark.parametrize(
+    ("taken", "path"),
+    [
+        (Order, "buyer.tags.color"),
+        (Order, "buyer.initial"),
+        (Order, "lines.first"),
+        (Order, "tenant"),
+        (Order, "user"),
+        (Open, "any.thing"),
+        (Bare, "any"),
+    ],
+)
+def test_a_path_that_may_lead_somewhere_is_taken(taken: type[BaseModel], path: str) -> None:
+    """Only what certainly is not in the input is refused."""
+    assert made("order", taken, concurrency=Concurrency(key=path)).limited

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import bindparam, delete, exists, insert, not_, or_, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.dialects import postgresql, sqlite
 
 from understudy.artifacts.artifact import Artifact
 from understudy.db.schema import artifacts, blobs, runs
@@ -33,7 +33,11 @@ _alive = or_(
     artifacts.c.expires_at.is_(None), artifacts.c.expires_at > bindparam("now"), _kept_by_run
 )
 
-_ADD_BLOB = Statement(upsert(blobs).on_conflict_do_nothing(index_elements=["tenant", "sha256"]))
+_CONTENT = ("tenant", "sha256")
+_ADD_BLOB = Statement(
+    sqlite.insert(blobs).on_conflict_do_nothing(index_elements=_CONTENT),
+    postgresql=postgresql.insert(blobs).on_conflict_do_nothing(index_elements=_CONTENT),
+)
 _ADD = Statement(insert(artifacts))
 _LOCATION = Statement(select(blobs.c.location).where(*_this_blob))
 _KNOWN = Statement(select(blobs.c.sha256).where(blobs.c.location == bindparam("location")))

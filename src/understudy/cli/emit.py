@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from understudy.cli import terminal
-from understudy.cli.options import AsJson
+from understudy.cli.options import AsJson, IdempotencyKey
 from understudy.cli.session import perform
 from understudy.errors import InputError
 
@@ -28,12 +28,18 @@ def emit(
             help="What the waiting runs receive: JSON, or its file.",
         ),
     ] = "null",
+    idempotency_key: IdempotencyKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a signal to the runs that wait for it, now or later."""
+    """Send a signal to the runs that wait for it, now or later; it may start some, or cancel some.
+
+    The same idempotency key again sends nothing.
+    """
 
     async def work(app: App) -> None:
-        woken = await app.engine.emit(name, signal_data(data), tenant=app.tenant)
+        woken = await app.engine.emit(
+            name, signal_data(data), tenant=app.tenant, idempotency_key=idempotency_key
+        )
         if as_json:
             terminal.say_json({"name": name, "woken": woken})
         else:

@@ -53,7 +53,7 @@ async def until_done(app: App, run: Run, display: Live) -> Run:
     while True:
         try:
             async with app.worker(run.root_id) as plan:
-                return await _unless_stopped(plan, watched(app, run.id, display, ended))
+                return await unless_stopped(plan, watched(app, run.id, display, ended))
         except WorkerHeld as held:
             if held.message != holder:
                 holder = held.message
@@ -72,7 +72,7 @@ async def until_still(app: App, display: Live) -> list[Run]:
     async with app.worker() as plan:
         while moving := await _moving(app):
             shown = (watched(app, run.id, display, _still) for run in moving[:_AT_ONCE])
-            seen = await _unless_stopped(plan, asyncio.gather(*shown))
+            seen = await unless_stopped(plan, asyncio.gather(*shown))
             runs.update((run.id, run) for run in seen)
     runs.update((run.id, run) for run in await app.engine.unfinished(app.tenant))
     return sorted(runs.values(), key=lambda run: run.id)
@@ -83,7 +83,7 @@ def ended(run: Run) -> bool:
     return run.done or _parked(run, _OPERATOR)
 
 
-async def _unless_stopped(plan: Plan, looking: Awaitable[T]) -> T:
+async def unless_stopped(plan: Plan, looking: Awaitable[T]) -> T:
     """What `looking` returns. Raises what stopped the plan, if it had to give up meanwhile."""
     look = asyncio.ensure_future(looking)
     try:

@@ -129,3 +129,15 @@ def progress_on(console: Console, get_time: Callable[[], float] | None = None) -
         console=console,
         get_time=get_time,
     )
+
+
+@contextlib.contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how many of `total` are done: a bar on a terminal, lines anywhere else."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield lambda done: terminal.tell(f"{what}: {done} of {total}")
+        return
+    with progress_on(console) as progress:
+        task = progress.add_task(what, total=total, state="")
+        yield lambda done: progress.update(task, completed=done, state=f"{done}/{total}")

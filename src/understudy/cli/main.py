@@ -16,15 +16,26 @@ from understudy.cli.migrate import migrate
 from understudy.cli.operations import operations
 from understudy.cli.run import run
 from understudy.cli.runs.cancel import cancel
+from understudy.cli.runs.fork import fork
 from understudy.cli.runs.ls import ls
 from understudy.cli.runs.resume import resume
 from understudy.cli.runs.retry import retry
 from understudy.cli.runs.show import show
 from understudy.cli.runs.watch import watch
 from understudy.cli.session import Session
+from understudy.cli.top import top
+from understudy.cli.work import work
 
-COMMANDS: tuple[Callable[..., None], ...] = (run, operations, emit, doctor, migrate)
-RUNS_COMMANDS: tuple[Callable[..., None], ...] = (ls, show, watch, cancel, retry, resume)
+COMMANDS: tuple[Callable[..., None], ...] = (
+    run,
+    work,
+    top,
+    operations,
+    emit,
+    doctor,
+    migrate,
+)
+RUNS_COMMANDS: tuple[Callable[..., None], ...] = (ls, show, watch, cancel, retry, fork, resume)
 
 
 def _group(summary: str) -> typer.Typer:

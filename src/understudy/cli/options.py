@@ -15,6 +15,12 @@ Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Save what the run makes to this file or folder."),
 ]
+IdempotencyKey = Annotated[
+    str | None,
+    typer.Option(
+        "--idempotency-key", metavar="KEY", help="What was asked under this key is not done twice."
+    ),
+]
 RunId = Annotated[
     str, typer.Argument(metavar="ID", help="The run's id, or enough of its beginning or end.")
 ]

@@ -19,14 +19,18 @@ from understudy.errors import InputError, NotFound
 if TYPE_CHECKING:
     from understudy.app import App
     from understudy.artifacts.artifact import Artifact
+    from understudy.engine.crowd import Crowd
     from understudy.engine.run import Run
 
 _ARTIFACT = re.compile(r"art_[0-9a-z]{26}")
 
 
-async def view(app: App, run: Run) -> dict[str, Any]:
-    """The run as JSON: what `--json` prints and what `runs show` is made of."""
-    return (await app.engine.view(run.id)).model_dump(mode="json")
+async def view(app: App, run: Run, crowd: Crowd | None = None) -> dict[str, Any]:
+    """The run as JSON: what `--json` prints and what `runs show` is made of.
+
+    Who shows many gives the `crowd`, which is then read once.
+    """
+    return (await app.engine.view(run.id, crowd)).model_dump(mode="json")
 
 
 async def deliver(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,30 +10,56 @@ import typer
 
 from understudy.cli import terminal
 from understudy.cli.following import bring_home
+from understudy.cli.gathering import gathered
 from understudy.cli.inputs import assigned, placed
-from understudy.cli.options import AsJson, Detach, Output
+from understudy.cli.options import AsJson, Detach, IdempotencyKey, Output
 from understudy.cli.results import view
 from understudy.cli.saving import check_target
 from understudy.cli.session import perform
+from understudy.cli.times import seconds_of
 from understudy.errors import InputError
 
 if TYPE_CHECKING:
     from understudy.app import App
+    from understudy.engine.engine import How
     from understudy.engine.run import Run
 
 _PLACEHOLDER = "art_" + 26 * "0"
 
 
+@dataclasses.dataclass(frozen=True)
+class Asking:
+    """The input's fields, for whom the run is, when it is due, and what makes it the same again."""
+
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="A field of the input; repeatable."),
+    ] = None
+    user: Annotated[str | None, typer.Option(help="Whom it is for, by your own name for them.")] = (
+        None
+    )
+    delay: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Begin so much later: 90, 15m, 2h, 1d.")
+    ] = None
+    idempotency_key: IdempotencyKey = None
+
+    def how(self) -> How:
+        """What the engine is told. Raises `InputError`."""
+        delay = 0.0 if self.delay is None else seconds_of(self.delay, "--delay")
+        return {"user": self.user, "delay": delay, "idempotency_key": self.idempotency_key}
+
+
+_PLAINLY = Asking()
+
+
+@gathered
 def run(
     ctx: typer.Context,
     operation: Annotated[str, typer.Argument(help="A name from `understudy operations`.")],
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="FILE", help="What it works on, in order.")
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="A field of the input; repeatable."),
-    ] = None,
+    asking: Asking = _PLAINLY,
     output: Output = None,
     as_json: AsJson = False,
     detach: Detach = False,
@@ -44,7 +71,7 @@ def run(
     async def work(app: App) -> None:
         if output is not None:
             check_target(output)
-        asked = await submit(app, operation, files or [], settings or [])
+        asked = await submit(app, operation, files or [], asking)
         if not detach:
             await bring_home(app, ctx.obj, asked, target=output, as_json=as_json)
         elif as_json:
@@ -55,19 +82,20 @@ def run(
     perform(ctx, work, as_json=as_json)
 
 
-async def submit(app: App, operation: str, files: list[Path], settings: list[str]) -> Run:
+async def submit(app: App, operation: str, files: list[Path], asking: Asking) -> Run:
     """Copy the files into the store and submit the run. Raises `InputError`.
 
     The input is checked with placeholders first, so that nothing is copied for a bad one.
     """
     wanted = app.registry.get(operation)
     schema: dict[str, Any] = wanted.input.model_json_schema()
-    data = assigned(schema, settings)
+    data, how = assigned(schema, asking.settings or []), asking.how()
     for path in files:
         _check_file(path)
     wanted.parse(placed(schema, data, [_PLACEHOLDER] * len(files)))
     stored = [(await app.artifacts.copy_in(path, name=path.name)).id for path in files]
-    return await app.engine.submit(operation, placed(schema, data, stored), tenant=app.tenant)
+    given = placed(schema, data, stored)
+    return await app.engine.submit(operation, given, tenant=app.tenant, **how)
 
 
 def _check_file(path: Path) -> None:

@@ -64,11 +64,14 @@ class Session:
         return shlex.join(["understudy", *before, *words])
 
 
-def perform(ctx: typer.Context, work: Work, *, as_json: bool) -> None:
+STOPPING = "Stopping, running steps may finish; once more to leave at once."
+
+
+def perform(ctx: typer.Context, work: Work, *, as_json: bool, stopping: str = STOPPING) -> None:
     """Open the app, do the work, and leave with the right exit code and one clear line.
 
     SIGINT and SIGTERM cancel `work` once, so that it drains, and end with 130 or 143; a second one
-    ends the process where it stands, which the journal survives.
+    ends the process where it stands, which the journal survives. `stopping` is said at the first.
     """
 
     async def inside() -> None:
@@ -78,14 +81,14 @@ def perform(ctx: typer.Context, work: Work, *, as_json: bool) -> None:
         async with App.open(ctx.obj.settings()) as app:
             await work(app)
 
-    finish(inside, as_json=as_json)
+    finish(inside, as_json=as_json, stopping=stopping)
 
 
-def finish(work: Callable[[], Awaitable[None]], *, as_json: bool) -> None:
+def finish(work: Callable[[], Awaitable[None]], *, as_json: bool, stopping: str = STOPPING) -> None:
     """Run `work` to its end on an event loop; errors become a line and an exit code."""
     stopped: list[signal.Signals] = []
     try:
-        asyncio.run(_stoppable(work, stopped))
+        asyncio.run(_stoppable(work, stopped, stopping))
     except asyncio.CancelledError:
         if not stopped:
             raise
@@ -101,7 +104,9 @@ def finish(work: Callable[[], Awaitable[None]], *, as_json: bool) -> None:
         raise typer.Exit(INTERNAL_ERROR) from None
 
 
-async def _stoppable(work: Callable[[], Awaitable[None]], stopped: list[signal.Signals]) -> None:
+async def _stoppable(
+    work: Callable[[], Awaitable[None]], stopped: list[signal.Signals], stopping: str
+) -> None:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
 
@@ -111,7 +116,8 @@ async def _stoppable(work: Callable[[], Awaitable[None]], stopped: list[signal.S
             sys.stderr.flush()
             os._exit(128 + number)
         stopped.append(number)
-        tell("Stopping, running steps may finish; once more to leave at once.")
+        if stopping:
+            tell(stopping)
         task.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM):

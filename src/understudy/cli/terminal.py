@@ -69,11 +69,12 @@ def say_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None
         console.width = 10_000
     table = Table(*headings, box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for row in rows:
-        table.add_row(*(_cell(value) for value in row))
+        table.add_row(*(cell(value) for value in row))
     console.print(table)
 
 
-def _cell(value: object) -> Text:
+def cell(value: object) -> Text:
+    """A table's cell: clean, and in its colour if it is a state."""
     text = clean("" if value is None else value)
     return Text(text, style=_COLOURS.get(text, ""), overflow="fold")
 

@@ -1,14 +1,18 @@
 """The one schema, for SQLite and PostgreSQL.
 
-Seven tables tell a run's whole life:
+Ten tables tell a run's whole life:
 
 - `runs`      one asking for an operation. A run is claimed by a worker (`claim`, an unguessable
               token), parked as a row (`status = waiting`) and woken by time (`wake_at`).
 - `steps`     what a run remembers. A row appears when a step ends, or pauses to try again, or
               opens a wait; on the embedded plan a running body needs none: its claim is the run's.
-- `waits`     the open waits, so that a signal finds its runs without reading their steps.
+- `waits`     the open waits, so that a signal finds its runs without reading their steps; also the
+              signals that would cancel a run, under the keys `#cancel…`.
 - `signals`   named messages, kept so that one which came before the wait still counts.
 - `signal_uses`  which run used which signal for which wait: at most once for each run.
+- `workers`   the processes that drive runs, each with one lease by the database's clock.
+- `schedules` when each cron operation starts next.
+- `throttles` how far each throttle has been used and booked.
 - `artifacts`, `blobs`  references to bytes, and the bytes' place on disk; bytes are shared inside
               a tenant and never across.
 
@@ -50,6 +54,12 @@ def _one_of(column: str, values: tuple[str, ...]) -> str:
     return "(" + " OR ".join(f"{column} = {value!r}" for value in values) + ")"
 
 
+def _index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """An index over the rows of which `where` is true."""
+    condition = text(where)
+    return Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
+
+
 runs = Table(
     "runs",
     metadata,
@@ -74,6 +84,14 @@ runs = Table(
     Column("parent_id", Text),
     Column("parent_key", Text),
     Column("root_id", Text, nullable=False),
+    Column("lane", Text, nullable=False, server_default=""),
+    Column("concurrency_key", Text),
+    Column("throttle_key", Text),
+    Column("held", Integer, nullable=False, server_default="0"),
+    Column("deadline_at", Double),
+    Column("finish_within", Double),
+    Column("idempotency_key", Text),
+    Column("forked_from", Text),
     Column("created_at", Double, nullable=False),
     Column("started_at", Double),
     Column("ended_at", Double),
@@ -92,27 +110,35 @@ runs = Table(
     CheckConstraint("status != 'queued' OR wake_at IS NOT NULL", name="runs_queued_is_due"),
     CheckConstraint("ended_at IS NULL OR wake_at IS NULL", name="runs_ended_never_wakes"),
     CheckConstraint("(parent_id IS NULL) = (parent_key IS NULL)", name="runs_parent"),
-    # Only open runs are in these two, so that claims do not slow down with history.
-    Index(
+    # Only open runs are in these, so that claims do not slow down with history. The conditions are
+    # repeated word for word by the statements that use them: SQLite compares them as text.
+    _index(
         "runs_due",
+        "lane",
         "wake_at",
-        sqlite_where=text("wake_at IS NOT NULL"),
-        postgresql_where=text("wake_at IS NOT NULL"),
+        where="wake_at IS NOT NULL AND claim IS NULL AND held != 1",
     ),
-    Index(
-        "runs_claimed",
-        "worker",
-        sqlite_where=text("worker IS NOT NULL"),
-        postgresql_where=text("worker IS NOT NULL"),
+    _index("runs_poked", "worker", "wake_at", where="worker IS NOT NULL AND wake_at IS NOT NULL"),
+    _index("runs_driven", "worker", where="worker IS NOT NULL"),
+    _index("runs_in_lane", "lane", "concurrency_key", where="worker IS NOT NULL AND lane != ''"),
+    _index("runs_held", "lane", "concurrency_key", "wake_at", where="held = 1"),
+    _index(
+        "runs_deadline",
+        "deadline_at",
+        where="deadline_at IS NOT NULL AND claim IS NULL AND ended_at IS NULL",
+    ),
+    _index("runs_ended", "ended_at", where="ended_at IS NOT NULL"),
+    _index("runs_open", "tenant", "id", where="ended_at IS NULL"),
+    _index(
+        "runs_idempotent",
+        "tenant",
+        "operation",
+        "idempotency_key",
+        where="idempotency_key IS NOT NULL",
+        unique=True,
     ),
     Index("runs_by_tenant", "tenant", "id"),
-    Index(
-        "runs_by_parent",
-        "parent_id",
-        "parent_key",
-        sqlite_where=text("parent_id IS NOT NULL"),
-        postgresql_where=text("parent_id IS NOT NULL"),
-    ),
+    _index("runs_by_parent", "parent_id", "parent_key", where="parent_id IS NOT NULL"),
 )
 
 steps = Table(
@@ -153,7 +179,16 @@ signals = Table(
     Column("name", Text, nullable=False),
     Column("data", Text, nullable=False),
     Column("created_at", Double, nullable=False),
+    Column("idempotency_key", Text),
     Index("signals_by_name", "tenant", "name", "id"),
+    Index("signals_by_age", "created_at"),
+    _index(
+        "signals_idempotent",
+        "tenant",
+        "idempotency_key",
+        where="idempotency_key IS NOT NULL",
+        unique=True,
+    ),
 )
 
 waits = Table(
@@ -163,9 +198,41 @@ waits = Table(
     Column("key", Text, nullable=False),
     Column("tenant", Text, nullable=False),
     Column("name", Text, nullable=False),
+    # The dotted paths of the signal's data and what they must equal, as JSON.
+    Column("fields", Text, nullable=False, server_default="{}"),
     PrimaryKeyConstraint("run_id", "key"),
     ForeignKeyConstraint(["run_id"], ["runs.id"], ondelete="CASCADE"),
     Index("waits_by_name", "tenant", "name"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("lease_until", Double, nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("info", Text, nullable=False),
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("cron", Text, nullable=False),
+    Column("next_at", Double, nullable=False),
+    PrimaryKeyConstraint("tenant", "operation"),
+)
+
+throttles = Table(
+    "throttles",
+    metadata,
+    Column("lane", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    # The theoretical arrival time of GCRA, and up to when waiting runs have been booked.
+    Column("used_until", Double, nullable=False),
+    Column("booked_until", Double, nullable=False),
+    PrimaryKeyConstraint("lane", "key"),
 )
 
 signal_uses = Table(
@@ -209,10 +276,5 @@ artifacts = Table(
     ForeignKeyConstraint(["tenant", "sha256"], ["blobs.tenant", "blobs.sha256"]),
     Index("artifacts_by_blob", "tenant", "sha256"),
     Index("artifacts_by_run", "run_id"),
-    Index(
-        "artifacts_expiring",
-        "expires_at",
-        sqlite_where=text("expires_at IS NOT NULL"),
-        postgresql_where=text("expires_at IS NOT NULL"),
-    ),
+    _index("artifacts_expiring", "expires_at", where="expires_at IS NOT NULL"),
 )

@@ -10,10 +10,23 @@ import contextlib
 import errno
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
-from understudy.errors import ConfigError, StorageError, StorageFull
+import structlog
+
+from understudy.db.driver import TransactionLost
+from understudy.db.lock import exclusive
+from understudy.db.tx import Tx
+from understudy.errors import ConfigError, InputError, StorageError, StorageFull
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
 
 BUSY_SECONDS = 30.0
 _PRAGMAS = (
@@ -26,6 +39,132 @@ _PRAGMAS = (
     f"journal_size_limit={64 * 1024 * 1024}",
 )
 _URL = "sqlite:///"
+_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+
+
+class SQLite:
+    """One database file on this machine. One process at a time drives its runs."""
+
+    dialect = "sqlite"
+    shared = False
+
+    def __init__(self, url: str) -> None:
+        self.path = path_of(url)
+        self.place = str(self.path)
+
+    def create(self) -> None:
+        """Make the folder and the file unless they exist."""
+        create(self.path)
+
+    def revision(self) -> str | None:
+        """The schema of the file, None when it is absent or empty."""
+        if not self.path.exists() or self.path.stat().st_size == 0:
+            return None
+        with understanding(self.path), contextlib.closing(inspect(self.path)) as connection:
+            tables = {name for (name,) in connection.execute(_TABLES)}
+            if "alembic_version" in tables:
+                row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+                return None if row is None else str(row[0])
+        if tables:
+            raise ConfigError(
+                f"{self.path} is a database of another program: move it away, or name another"
+            )
+        return None
+
+    @contextlib.contextmanager
+    def migrating(self) -> Iterator[Connection]:
+        """One transaction under the lock file."""
+        from sqlalchemy import create_engine, pool  # noqa: PLC0415 - only a new file needs it
+
+        engine = create_engine(
+            "sqlite://", creator=lambda: connect(self.path), poolclass=pool.NullPool
+        )
+        try:
+            with exclusive(self.path), engine.connect() as connection:
+                # The driver is in manual mode, so this one transaction holds every migration: a
+                # process killed half way leaves the file as it was.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                yield connection
+                connection.exec_driver_sql("COMMIT")
+        finally:
+            engine.dispose()
+
+    def connect(self, *, read_only: bool = False, unlocked: bool = False) -> SQLiteSession:  # noqa: ARG002
+        """Open a connection in WAL mode with full durability."""
+        return SQLiteSession(connect(self.path, query_only=read_only), self.path)
+
+    def understood(self, error: BaseException) -> BaseException:
+        """The house's error for what SQLite says about the disk."""
+        return understood(error, self.path)
+
+
+class SQLiteSession:
+    """One connection. Every transaction that writes is alone: SQLite has one writer."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+        self._cursor = connection.cursor()
+        self._tx = Tx(self._cursor, SQLite.dialect)
+
+    def transact(self, work: Callable[[Tx], T], *, alone: bool) -> T:  # noqa: ARG002
+        """Run `work` in a transaction that is durable on return."""
+        try:
+            self._patiently("BEGIN IMMEDIATE")
+            result = work(self._tx)
+            self._patiently("COMMIT")
+        except BaseException:
+            self._rollback()
+            raise
+        return result
+
+    def attempt(self, tx: Tx, work: Callable[[Tx], T]) -> T:
+        """Run `work` under a savepoint."""
+        execute = self._cursor.execute
+        execute("SAVEPOINT unit")
+        try:
+            result = work(tx)
+            execute("RELEASE unit")
+        except BaseException as error:
+            if not self._connection.in_transaction:  # a full or broken disk
+                raise TransactionLost from error
+            execute("ROLLBACK TO unit")
+            execute("RELEASE unit")
+            raise
+        return result
+
+    def query(self, query: Callable[[Tx], T]) -> T:
+        """Run a query over one snapshot of what is committed."""
+        with understanding(self._path):
+            self._cursor.execute("BEGIN")
+            try:
+                return query(self._tx)
+            finally:
+                self._rollback()
+
+    def close(self) -> None:
+        """Close, having copied the log into the database file when nobody else uses it."""
+        with contextlib.suppress(sqlite3.Error):
+            if not self._connection.execute("PRAGMA query_only").fetchone()[0]:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+        self._connection.close()
+
+    def _rollback(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            if self._connection.in_transaction:
+                self._cursor.execute("ROLLBACK")
+
+    def _patiently(self, sql: str) -> None:
+        """Run a statement; while another process holds the file, go on trying."""
+        while True:
+            try:
+                self._cursor.execute(sql)
+            except sqlite3.Error as error:
+                if not is_busy(error):
+                    raise
+                _log.warning("database_held_by_another_process", database=self._path.name)
+            else:
+                return
 
 
 def path_of(url: str) -> Path:
@@ -36,10 +175,12 @@ def path_of(url: str) -> Path:
     """
     name = url.removeprefix(_URL)
     if name == url:
-        kind = url.partition(":")[0]
+        kind, colon, _ = url.partition(":")
+        # Whatever is no URL may hold a password anywhere, so nothing of it is repeated.
+        begins = f"begins with {kind!r}" if colon and kind.isidentifier() else "is none"
         raise ConfigError(
-            f"the database URL begins with {kind!r}, but this release works on SQLite only"
-            " (PostgreSQL comes with the next): use sqlite:////absolute/path/of/a/file.db"
+            f"the database URL {begins}: use sqlite:////absolute/path/of/a/file.db"
+            " or postgresql://user:password@host/name"
         )
     if name in ("", ":memory:"):
         raise ConfigError(
@@ -111,15 +252,19 @@ def understanding(path: Path) -> Iterator[None]:
     """Raise the house's error in place of SQLite's, where there is one."""
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeEncodeError) as error:
         told = understood(error, path)
         if told is error:
             raise
         raise told from error
 
 
-def understood(error: sqlite3.Error, path: Path) -> Exception:
+def understood(error: BaseException, path: Path) -> BaseException:
     """The house's error for what SQLite says about the disk; anything else comes back as it is."""
+    if isinstance(error, UnicodeEncodeError):
+        return InputError(f"the database cannot hold this text: {error}")
+    if not isinstance(error, sqlite3.Error):
+        return error
     primary = _primary(error)
     if primary == sqlite3.SQLITE_FULL:
         return StorageFull(f"no space is left for the database {path}")
@@ -129,13 +274,6 @@ def understood(error: sqlite3.Error, path: Path) -> Exception:
         name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
         return StorageError(f"the database {path} could not be used: {error} ({name})")
     return error
-
-
-def close(connection: sqlite3.Connection) -> None:
-    """Close, having copied the log into the database file when nobody else uses it."""
-    with contextlib.suppress(sqlite3.Error):
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
-    connection.close()
 
 
 _BROKEN = frozenset(

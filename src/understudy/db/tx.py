@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from understudy.db.statement import Statement
+from sqlalchemy import text
+
+from understudy.db.statement import RowsStatement, Statement
 
 Row = tuple[Any, ...]
 
 _NOTHING: Mapping[str, object] = {}
+
+_NOW = Statement(text("SELECT CAST(extract(epoch from clock_timestamp()) AS float8)"))
 
 
 class Cursor(Protocol):
@@ -20,7 +24,7 @@ class Cursor(Protocol):
         """Rows that the last statement changed."""
         ...
 
-    def execute(self, sql: str, parameters: tuple[object, ...] = ..., /) -> object:
+    def execute(self, sql: str, parameters: Sequence[object] = ..., /) -> object:
         """Run one statement."""
         ...
 
@@ -44,11 +48,27 @@ class Tx:
     (`IntegrityError`); who runs the unit translates what is about the disk.
     """
 
-    __slots__ = ("_cursor", "_dialect")
+    __slots__ = ("_cursor", "_dialect", "_own_clock", "announced")
 
-    def __init__(self, cursor: Cursor, dialect: str) -> None:
+    def __init__(self, cursor: Cursor, dialect: str, *, own_clock: bool = False) -> None:
         self._cursor = cursor
         self._dialect = dialect
+        self._own_clock = own_clock
+        self.announced = False
+
+    def announce(self) -> None:
+        """Tell the other processes on this database, at the commit, that there is work for them."""
+        self.announced = True
+
+    def now(self, otherwise: float) -> float:
+        """The time that all processes on this database agree on, in seconds since 1970.
+
+        PostgreSQL's own clock. A database on one machine has no other than its caller's.
+        """
+        if not self._own_clock:
+            return otherwise
+        now: float = self.scalar(_NOW)
+        return now
 
     def execute(self, statement: Statement, /, params: Mapping[str, object] = _NOTHING) -> int:
         """Run a statement; the number of rows it changed."""
@@ -76,6 +96,24 @@ class Tx:
         cursor = self._cursor
         cursor.execute(sql, bind(params))
         return cursor.fetchall()
+
+    def rows_of(self, statement: RowsStatement, rows: Sequence[tuple[object, ...]], /) -> list[Row]:
+        """What one statement over all these rows returns, in any order."""
+        returned: list[Row] = []
+        cursor = self._cursor
+        for sql, parameters in statement.packed(self._dialect, rows):
+            cursor.execute(sql, parameters)
+            returned += cursor.fetchall()
+        return returned
+
+    def execute_rows(self, statement: RowsStatement, rows: Sequence[tuple[object, ...]], /) -> int:
+        """Run one statement over all these rows; how many it changed."""
+        changed = 0
+        cursor = self._cursor
+        for sql, parameters in statement.packed(self._dialect, rows):
+            cursor.execute(sql, parameters)
+            changed += cursor.rowcount
+        return changed
 
     def scalar(self, statement: Statement, /, params: Mapping[str, object] = _NOTHING) -> Any:
         """The first column of the first row, or None when there is no row."""

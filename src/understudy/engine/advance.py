@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from understudy.engine.body import contained
+from understudy.engine.consequences import follows_failure
 from understudy.engine.context import Context
 from understudy.engine.drive import Drive
 from understudy.engine.interrupts import (
@@ -22,9 +23,10 @@ from understudy.engine.interrupts import (
     ReleaseInterrupt,
     SupersededInterrupt,
     SuspendInterrupt,
+    TimeoutInterrupt,
 )
 from understudy.engine.operation import Operation
-from understudy.engine.run import Outcome, describe_error
+from understudy.engine.run import Outcome, describe_error, out_of_time
 from understudy.errors import Diverged, StorageError, Unserializable
 
 _log = structlog.get_logger(__name__)
@@ -59,6 +61,8 @@ async def _conclude(drive: Drive) -> None:
         await _park(drive, SuspendInterrupt(None, _for_the_operator(diverged)))
     except CancelInterrupt:
         await _end(drive, Outcome("canceled"))
+    except TimeoutInterrupt:
+        await _end(drive, Outcome("failed", error=out_of_time(drive.run)))
     except ReleaseInterrupt:
         release = drive.journal.release
         await drive.insist(partial(release, drive.claim, now=drive.clock.now()))
@@ -68,15 +72,18 @@ async def _outcome(drive: Drive) -> Outcome:
     """How the operation ended. Raises the interrupt that ended it instead, or `Diverged`."""
     if drive.run.cancel_requested_at is not None:
         raise CancelInterrupt
+    if drive.run.deadline_at is not None and drive.run.deadline_at <= drive.clock.now():
+        raise TimeoutInterrupt
     drive.check()
     registry = drive.kit.registry
     try:
-        operation = registry.get(drive.run.operation)
+        operation = registry.for_run(drive.run)
         data = operation.parse(json.loads(drive.run.input))
         needs = registry.needs_of(operation, drive.run)
     except Exception as error:  # noqa: BLE001 - a run that cannot be called has failed
         return Outcome("failed", error=describe_error(error))
-    context = Context(drive, operation.retry)
+    context = Context(drive, registry.retry_of(operation))
+    drive.mind_the_deadline()
     work = contained(operation.function, context, data, **needs)
     drive.body = drive.root.start(work)
     try:
@@ -90,7 +97,7 @@ async def _outcome(drive: Drive) -> Outcome:
 
 
 async def _over(drive: Drive, body: asyncio.Task[Any]) -> None:
-    over = asyncio.get_running_loop().create_future()
+    over = drive.loop.create_future()
     body.add_done_callback(lambda _: None if over.done() else over.set_result(None))
     await over
     if not body.cancelled():
@@ -127,15 +134,20 @@ class _Canceled(Exception):
 
 
 async def _end(drive: Drive, outcome: Outcome) -> None:
-    finish = drive.journal.finish
     now = drive.clock.now()
-    drive.kit.woken(await drive.insist(partial(finish, drive.claim, outcome, now=now)))
+    then = None
+    if outcome.status == "failed":
+        ended = drive.run._replace(status="failed", error=outcome.error, ended_at=now)
+        then = follows_failure(drive.kit.registry, ended, now=now)
+    finish = partial(drive.journal.finish, drive.claim, outcome, now=now, then=then)
+    drive.kit.woken(await drive.insist(finish))
 
 
 async def _park(drive: Drive, pause: SuspendInterrupt) -> None:
     park = partial(drive.journal.park, drive.claim, pause.until, pause.waiting_for)
-    # Whoever claims what is due must hear of the time, too: it may come before all others.
-    if await drive.insist(park) or pause.until is not None:
+    # Whoever claims what is due must hear of the times, too: one may come before all others.
+    timed = pause.until is not None or drive.run.deadline_at is not None
+    if await drive.insist(park) or timed:
         drive.kit.woken([drive.run.id])
 
 

@@ -83,6 +83,8 @@ def step_failed(step: Step) -> StepFailed:
 
 async def _try_once(drive: Drive, call: Call, before: Step | None, task: Task) -> tuple[Any, Step]:
     """One attempt and its record: the value and how the step stands now."""
+    if drive.kit.held is not None:
+        await drive.kit.held()  # after a pause of the process, others may have done it
     drive.check()
     number = 1 if before is None else before.attempt + 1
     started = drive.clock.now()

@@ -22,7 +22,13 @@ _current: contextvars.ContextVar[Branch] = contextvars.ContextVar("understudy_br
 class Branch:
     """One task of an operation. A new task inherits its creator's branch until it calls."""
 
-    def __init__(self, path: str = "", task: asyncio.Task[Any] | None = None) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        path: str = "",
+        task: asyncio.Task[Any] | None = None,
+    ) -> None:
+        self._loop = loop
         self.path = path
         self.task = task
         self.children = 0
@@ -31,17 +37,17 @@ class Branch:
         """Run the operation's body as the root of its branches."""
         context = contextvars.copy_context()
         context.run(_current.set, self)
-        self.task = task = asyncio.create_task(body, context=context)
+        self.task = task = self._loop.create_task(body, context=context)
         return task
 
     def here(self) -> Branch:
         """The branch of the current task."""
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         branch = _current.get(self)
         if branch.task is task:
             return branch
         branch.children += 1
         number = f"{branch.path}.{branch.children}" if branch.path else f"{branch.children}"
-        child = Branch(number, task)
+        child = Branch(self._loop, number, task)
         _current.set(child)
         return child

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from understudy.engine.attempt import known_result
+from understudy.engine.consequences import submission_of
 from understudy.engine.drive import Drive
 from understudy.engine.operation import Operation
 from understudy.engine.replay import Call
@@ -20,7 +21,8 @@ async def call(drive: Drive, call: Call, operation: Operation[Any, Any], data: A
     if call.step is None:
         child = child_run(drive.run, call.key, operation, data, now=started)
         step = call.stands("waiting", started)
-        await drive.insist(partial(drive.journal.start_child, drive.claim, step, child))
+        wanted = submission_of(operation, child)
+        await drive.insist(partial(drive.journal.start_child, drive.claim, step, wanted))
         drive.kit.woken([child.id])
     child = await _ended_child(drive, call)
     ended = drive.clock.now()

@@ -14,12 +14,14 @@ from understudy.clock import iso
 from understudy.engine import children
 from understudy.engine.attempt import Task, attempt, known_result
 from understudy.engine.codec import Codec, codec_of
+from understudy.engine.consequences import started_by
 from understudy.engine.drive import Drive
 from understudy.engine.items import Items
 from understudy.engine.operation import Operation
 from understudy.engine.replay import Call
 from understudy.engine.retry import Retry
-from understudy.engine.run import Step, WaitFor
+from understudy.engine.run import Signal, Step, WaitFor
+from understudy.engine.submission import Asking
 from understudy.errors import WaitTimeout
 
 T = TypeVar("T")
@@ -169,7 +171,10 @@ class Context:
         return await self._drive.active(self._wait(call, WaitFor(name, dict(match or {}), due)))
 
     async def emit(self, name: str, data: Any = None) -> None:
-        """Send a signal, exactly once, to every run of this tenant that waits for it."""
+        """Send a signal, exactly once, to the tenant's runs that wait for it.
+
+        Operations that are triggered by it start, too.
+        """
         call = self._drive.ask("emit", name)
         if call.step is None:
             await self._drive.active(self._emit(call, name, _PLAIN.dump(data)))
@@ -241,10 +246,11 @@ class Context:
         await drive.begin(call)
         now = drive.clock.now()
         step = call.stands("succeeded", now, ended_at=now, result="null")
-        woken = await drive.insist(
-            lambda: drive.journal.emit(drive.claim, step, name, data, tenant=drive.run.tenant)
-        )
-        drive.kit.woken(woken)
+        asking = Asking(drive.run.tenant, drive.run.user)
+        starts = started_by(drive.kit.registry, name, json.loads(data), asking, now=now)
+        signal = Signal(drive.run.tenant, name, data)
+        emit = partial(drive.journal.emit, drive.claim, step, signal, starts)
+        drive.kit.woken(await drive.insist(emit))
 
 
 def _signal_data(step: Step) -> Any:

@@ -23,6 +23,7 @@ from understudy.engine.interrupts import (
     Interrupt,
     ReleaseInterrupt,
     SuspendInterrupt,
+    TimeoutInterrupt,
 )
 from understudy.engine.journal import Journal
 from understudy.engine.progress import Progress
@@ -46,7 +47,10 @@ between the call and the operation takes one or two."""
 
 @dataclasses.dataclass(frozen=True)
 class Kit:
-    """What every driver of a worker shares."""
+    """What every driver of a worker shares.
+
+    `held` returns once the worker is sure that what it has claimed is still its own.
+    """
 
     journal: Journal
     registry: Registry
@@ -54,6 +58,7 @@ class Kit:
     woken: Callable[[list[str]], None]
     chance: random.Random = dataclasses.field(default_factory=random.Random)
     short_pause: float = SHORT_PAUSE
+    held: Callable[[], Awaitable[None]] | None = None
 
 
 @dataclasses.dataclass(slots=True)
@@ -76,7 +81,9 @@ class Drive:
         self.journal = kit.journal
         self.clock = kit.clock
         self.replay = Replay(claimed.steps)
-        self.root = Branch()
+        # Kept, since Python 3.11 asks the system for the process's id to find the running loop.
+        self.loop = asyncio.get_running_loop()
+        self.root = Branch(self.loop)
         self.ending: BaseException | None = None
         self.body: asyncio.Task[Any] | None = None
         self.wakes = 0
@@ -88,6 +95,7 @@ class Drive:
         self._pokes = 0
         self._woken: asyncio.Future[None] | None = None
         self._settler: asyncio.Task[None] | None = None
+        self._deadline: asyncio.Task[None] | None = None
         self._progress = Progress(partial(kit.journal.progress, claimed.claim), kit.clock)
 
     # The operation's side.
@@ -115,7 +123,7 @@ class Drive:
 
     async def active(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a call's work, counted as something that keeps the run in memory."""
-        task = asyncio.current_task()
+        task = asyncio.current_task(self.loop)
         self._inside.add(task)
         self._active += 1
         try:
@@ -137,7 +145,7 @@ class Drive:
         if (
             call.step is None
             and self.replay.first_unasked is not None
-            and asyncio.current_task() is self.body
+            and asyncio.current_task(self.loop) is self.body
         ):
             # A branch that was started just before gets its turn to ask for what is its own.
             for _ in range(_TURNS):
@@ -185,7 +193,7 @@ class Drive:
             await self._until(until, wakes)
             return
         self.check()
-        task = asyncio.current_task()
+        task = asyncio.current_task(self.loop)
         leaves_at = now if wakes is None else now + short
         self._pauses[task] = _Pause(until, leaves_at, waiting_for, wakes)
         self._active -= 1
@@ -212,7 +220,7 @@ class Drive:
             for task in self._inside:
                 if task is not None:
                     task.add_done_callback(_see)
-            self._left = asyncio.get_running_loop().create_future()
+            self._left = self.loop.create_future()
             await self._left
 
     # The worker's side.
@@ -260,6 +268,16 @@ class Drive:
         else:
             _cancel(self._inside)
 
+    def mind_the_deadline(self) -> None:
+        """From now on the run is stopped when its time is over."""
+        if self.run.deadline_at is not None:
+            self._deadline = self.loop.create_task(self._stop_at(self.run.deadline_at))
+
+    async def _stop_at(self, deadline: float) -> None:
+        while (left := deadline - self.clock.now()) > 0:
+            await self.clock.sleep(left)
+        self.stop(TimeoutInterrupt())
+
     def drain(self) -> None:
         """Let what is running finish, start nothing more, then hand the run back."""
         if self.ending is None:
@@ -271,8 +289,9 @@ class Drive:
 
     def close(self) -> None:
         """Forget timers; the drive is over."""
-        if self._settler is not None:
-            self._settler.cancel()
+        for task in (self._settler, self._deadline):
+            if task is not None:
+                task.cancel()
         self._progress.close()
 
     # How a run leaves memory.
@@ -290,7 +309,7 @@ class Drive:
             if self.wakes != wakes:
                 return
             if self._woken is None or self._woken.done():
-                self._woken = asyncio.get_running_loop().create_future()
+                self._woken = self.loop.create_future()
             ends.add(self._woken)
         if until is not None:
             alarm = asyncio.ensure_future(self.clock.sleep(until - self.clock.now()))
@@ -298,7 +317,7 @@ class Drive:
         try:
             # Without an end, only a cancellation of this task ends the pause.
             await asyncio.wait(
-                ends or {asyncio.get_running_loop().create_future()},
+                ends or {self.loop.create_future()},
                 return_when=asyncio.FIRST_COMPLETED,
             )
         finally:
@@ -307,7 +326,7 @@ class Drive:
 
     def _settle(self) -> None:
         if self._settler is None or self._settler.done():
-            self._settler = asyncio.get_running_loop().create_task(self._suspend_when_quiet())
+            self._settler = self.loop.create_task(self._suspend_when_quiet())
 
     async def _suspend_when_quiet(self) -> None:
         """Suspend the run once nothing is active and every pause has stayed its moment.

@@ -23,6 +23,10 @@ class CancelInterrupt(Interrupt):
     """Somebody canceled the run."""
 
 
+class TimeoutInterrupt(Interrupt):
+    """The run's deadline has passed."""
+
+
 class ReleaseInterrupt(Interrupt):
     """The worker is shutting down and hands the run back."""
 

@@ -9,19 +9,23 @@ journal passes it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from understudy.clock import iso
 from understudy.engine.run import (
     Claim,
     Claimed,
     Outcome,
+    QueueRow,
     Run,
     RunFilter,
     Scope,
+    Signal,
     Step,
+    Submission,
     WaitFor,
+    WorkerRow,
     describe_error,
 )
 from understudy.errors import WaitTimeout
@@ -29,10 +33,41 @@ from understudy.errors import WaitTimeout
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Claims:
-    """What a worker got, and when the next run in its scope is due (None: nothing is planned)."""
+    """What a worker got.
+
+    `next_due` is when the next run in its scope is due, or fails at its deadline (None: nothing is
+    planned); `more` says that others may be due already, `overdue` that a deadline has passed.
+    """
 
     runs: tuple[Claimed, ...]
     next_due: float | None
+    more: bool = False
+    overdue: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Overdue:
+    """How runs past their deadline fail: with which `error`, and what run follows, if any."""
+
+    error: Callable[[Run], Mapping[str, Any]]
+    then: Callable[[Run], Submission | None]
+    limit: int = 100
+
+
+class Slot(NamedTuple):
+    """When a cron operation starts next, by which expression."""
+
+    cron: str
+    next_at: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Past:
+    """Runs that ended before a time, in one state or any; with any, also signals of that age."""
+
+    before: float
+    status: str | None = None
+    limit: int = 500
 
 
 def wait_ended(step: Step, wait: WaitFor, *, data: str | None, now: float) -> Step:
@@ -70,15 +105,43 @@ def _call_of(step: Step) -> str:
     return step.key.partition("[")[0]
 
 
+class Beats(Protocol):
+    """What renews a worker's lease, by a thread of its own if `threaded`.
+
+    `tell` is called on the loop with whether the lease was held, whether another worker's has run
+    out, and when, by the worker's clock `now`, this renewal began. `info` is the worker's word.
+    """
+
+    threaded: bool
+    tell: Callable[[bool, bool, float], None]
+    info: Mapping[str, Any]
+    now: Callable[[], float]
+
+    async def once(self) -> None:
+        """Renew the lease now."""
+        ...
+
+    async def close(self) -> None:
+        """Renew it no more."""
+        ...
+
+
 class Journal(Protocol):
     """Runs, steps and signals. Times are seconds since 1970 and come from the caller's clock."""
 
-    async def submit(self, run: Run) -> None:
-        """Store a new run, queued and due at its `wake_at`."""
+    async def submit(self, submission: Submission) -> Run:
+        """Store a new run, queued and due at its `wake_at`.
+
+        With an idempotency key that the tenant has used for this operation before, nothing is
+        stored, and that run is returned.
+        """
         ...
 
     async def claim(self, worker: str, scope: Scope, *, limit: int, now: float) -> Claims:
-        """Take up to `limit` due runs, the longest due first, each under a fresh token."""
+        """Take up to `limit` due runs, the longest due first, each under a fresh token.
+
+        Of operations with limits no more than these allow, counted over all workers.
+        """
         ...
 
     async def record(self, claim: Claim, step: Step) -> None:
@@ -86,9 +149,12 @@ class Journal(Protocol):
         ...
 
     async def emit(
-        self, claim: Claim, step: Step, name: str, data: str, *, tenant: str
+        self, claim: Claim, step: Step, signal: Signal, starts: Sequence[Submission] = ()
     ) -> list[str]:
-        """Record an emit step and its signal together; the ids of the runs it woke."""
+        """Record an emit step, its signal and the runs that it starts together.
+
+        The ids of the runs that it woke, canceled or started.
+        """
         ...
 
     async def await_signal(self, claim: Claim, step: Step, wait: WaitFor, *, now: float) -> Step:
@@ -101,7 +167,7 @@ class Journal(Protocol):
         """
         ...
 
-    async def start_child(self, claim: Claim, step: Step, child: Run) -> None:
+    async def start_child(self, claim: Claim, step: Step, child: Submission) -> None:
         """Record a waiting call step and submit its run together, once."""
         ...
 
@@ -117,8 +183,13 @@ class Journal(Protocol):
         """Hand the run back, due at once, at a higher epoch."""
         ...
 
-    async def finish(self, claim: Claim, outcome: Outcome, *, now: float) -> list[str]:
-        """End the run and wake its parent; the ids of the runs woken."""
+    async def finish(
+        self, claim: Claim, outcome: Outcome, *, now: float, then: Submission | None = None
+    ) -> list[str]:
+        """End the run, wake its parent and store the run that follows, if any.
+
+        The ids of the runs to look at.
+        """
         ...
 
     def progress(self, claim: Claim, progress: Mapping[str, Any]) -> None:
@@ -137,15 +208,64 @@ class Journal(Protocol):
         """Whether another process may have written since the last call. Cheap."""
         ...
 
-    async def recover(self, *, now: float) -> int:
-        """Take every claim from its (dead) worker; how many runs are queued again.
+    def on_change(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called when another process leaves work, where that can be known at once."""
+        ...
 
-        Called by whoever has just become the only worker.
+    async def enlist(self, worker: str, *, lease: float, info: Mapping[str, Any]) -> None:
+        """Begin a worker's lease, for so many seconds. `info` has `started_at`.
+
+        Where one process at a time may work, all other leases end with it.
         """
         ...
 
-    async def signal(self, tenant: str, name: str, data: str, *, now: float) -> list[str]:
-        """Store a signal; the ids of the runs it woke."""
+    def beats(self, worker: str, *, lease: float, every: float) -> Beats:
+        """What renews the lease each so many seconds, from now on if it is threaded."""
+        ...
+
+    async def leave(self, worker: str) -> None:
+        """End a worker's lease: it drives nothing any more."""
+        ...
+
+    async def recover(self, *, now: float) -> list[str]:
+        """Take all claims from workers without a lease: their runs are due at a higher epoch.
+
+        The ids of these runs.
+        """
+        ...
+
+    async def unhold(self) -> None:
+        """Look again at what is held for a concurrency key: limits may have changed."""
+        ...
+
+    async def fail_overdue(self, overdue: Overdue, *, now: float) -> list[str]:
+        """Fail runs that nobody drives and whose deadline has passed; the ids of the runs woken."""
+        ...
+
+    async def slots(self, tenant: str) -> Mapping[str, Slot]:
+        """When the tenant's cron operations start next, by operation."""
+        ...
+
+    async def schedule(
+        self,
+        tenant: str,
+        operation: str,
+        slot: Slot,
+        *,
+        expected: Slot | None,
+        starts: Sequence[Submission] = (),
+    ) -> bool:
+        """Set the next slot and submit the runs of those passed, if it still is as expected."""
+        ...
+
+    async def forget(self, past: Past) -> int:
+        """Delete a batch of what is past; how many runs and signals. A run with files is kept."""
+        ...
+
+    async def signal(
+        self, signal: Signal, starts: Sequence[Submission] = (), *, now: float
+    ) -> list[str]:
+        """Store a signal and the runs that it starts; the ids of the runs to look at."""
         ...
 
     async def wake(self, run_id: str, *, now: float) -> None:
@@ -159,12 +279,22 @@ class Journal(Protocol):
         """
         ...
 
-    async def retry(self, run_id: str, *, now: float) -> list[str]:
+    async def retry(
+        self, run_id: str, *, now: float, cancels: Callable[[Run], Sequence[WaitFor]] = ...
+    ) -> list[str]:
         """Queue a failed or canceled run again, at the next attempt and a higher epoch.
 
         Finished steps are kept, but for what `forgotten_by_retry` names. A call that failed the
         run, or is open still, retries its child; the child of a forgotten call is canceled.
+        `cancels` says which signals would cancel a run from now on (none, if it is left out).
         Returns the ids of the runs to wake. Raises `Conflict` for a run in another state.
+        """
+        ...
+
+    async def fork(self, run_id: str, key: str | None, submission: Submission) -> None:
+        """Store a new run that remembers what `run_id` does of the steps before `key`.
+
+        None: all its finished steps. Raises `NotFound` for an unknown step.
         """
         ...
 
@@ -174,6 +304,14 @@ class Journal(Protocol):
 
     async def steps(self, run_id: str) -> list[Step]:
         """A run's steps, in the order of the calls."""
+        ...
+
+    async def workers(self) -> Sequence[WorkerRow]:
+        """Who drives runs, the oldest first."""
+        ...
+
+    async def queues(self, *, now: float) -> Sequence[QueueRow]:
+        """What is unfinished, by operation and concurrency key."""
         ...
 
     async def list(self, wanted: RunFilter) -> Sequence[Run]:

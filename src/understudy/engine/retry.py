@@ -23,7 +23,9 @@ class Retry:
     maximum: float = 60.0
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or self.first < 0 or self.factor < 1 or self.maximum < 0:
+        # Asked for, and not against, so that NaN is refused.
+        asked = (self.attempts >= 1, self.first >= 0, self.factor >= 1, self.maximum >= 0)
+        if not all(asked):
             raise ValueError(f"{self} needs attempts >= 1, first >= 0, factor >= 1, maximum >= 0")
 
     def delay(self, attempt: int, error: BaseException, chance: random.Random) -> float | None:

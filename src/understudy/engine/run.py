@@ -10,11 +10,16 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+from understudy.clock import iso
+from understudy.engine.flow import Flow
 from understudy.errors import Error, StepFailed, WaitTimeout
 
 RunStatus = Literal["queued", "running", "waiting", "succeeded", "failed", "canceled"]
 StepKind = Literal["step", "sleep", "wait", "emit", "call"]
 StepState = Literal["retry", "waiting", "succeeded", "failed"]
+OUT_OF_TIME = "run_timeout"
+"""The code of the error with which a run fails at its deadline."""
+
 DONE: frozenset[RunStatus] = frozenset({"succeeded", "failed", "canceled"})
 
 
@@ -24,6 +29,11 @@ class Run(NamedTuple):
     `waiting_for` is `{"kind", "text", "until"}` or None; `progress` is `{"done", "total", "note"}`
     or None; `error` is `{"code", "category", "message", "type", "step"}` or None. `epoch` numbers
     the tenure, `claim` is the token of the worker that drives the run now.
+
+    `lane` is the queue that the run stands in: "" for all operations without flow control, else the
+    operation's name. `held` says why a due run is not taken: 1 because its concurrency key is
+    full, 2 because the throttle has booked it for `wake_at`. The run fails at `deadline_at`;
+    `finish_within` are the seconds that it has from its start.
     """
 
     id: str
@@ -47,6 +57,14 @@ class Run(NamedTuple):
     parent_id: str | None
     parent_key: str | None
     root_id: str
+    lane: str
+    concurrency_key: str | None
+    throttle_key: str | None
+    held: int
+    deadline_at: float | None
+    finish_within: float | None
+    idempotency_key: str | None
+    forked_from: str | None
     created_at: float
     started_at: float | None
     ended_at: float | None
@@ -78,11 +96,17 @@ class Step(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Claim:
-    """A worker's right to move one run: valid while the run's row holds `token` at `epoch`."""
+    """A worker's right to move one run: valid while the run's row holds `token` at `epoch`.
+
+    The rest says whom the run's end concerns: its lane's queue, and its parent.
+    """
 
     run_id: str
     token: str
     epoch: int
+    lane: str = ""
+    concurrency_key: str | None = None
+    parent_id: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -98,11 +122,14 @@ class Claimed:
 class Scope:
     """What a worker takes on.
 
-    `operations` are the names it knows. With `root`, only that run and its children, and whatever
-    was submitted from `since` on.
+    `operations` are the names it knows, `versions` the newest that it knows of each; `flows` what
+    limits those that have limits, by lane. With `root`, only that run and its children, and
+    whatever was submitted from `since` on.
     """
 
     operations: tuple[str, ...]
+    flows: Mapping[str, Flow] = dataclasses.field(default_factory=dict)
+    versions: Mapping[str, int] = dataclasses.field(default_factory=dict)
     root: str | None = None
     since: float | None = None
 
@@ -116,13 +143,62 @@ class WaitFor:
     due_at: float | None
 
 
+class Submission(NamedTuple):
+    """A new run, and the signals that would cancel it."""
+
+    run: Run
+    cancels: tuple[WaitFor, ...] = ()
+
+
+class Signal(NamedTuple):
+    """A named message to a tenant's runs: `data` is JSON text. The same key is stored once."""
+
+    tenant: str
+    name: str
+    data: str
+    idempotency_key: str | None = None
+
+
+class WorkerRow(NamedTuple):
+    """A process that drives runs: `info` is what it says of itself, `driving` how many runs."""
+
+    name: str
+    lease_until: float
+    started_at: float
+    info: Mapping[str, Any]
+    driving: int
+
+
+class QueueRow(NamedTuple):
+    """What an operation's runs do, by concurrency key: how many are due, held, driven, parked.
+
+    `oldest_due` is since when the first of the due has been waiting.
+    """
+
+    operation: str
+    concurrency_key: str | None
+    due: int
+    held: int
+    running: int
+    parked: int
+    oldest_due: float | None
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunFilter:
-    """Which runs to list, newest first."""
+    """Which runs to list, newest first. `since` and `until` (exclusive) are about creation.
+
+    `unfinished`: only runs that have not ended. `before_id`: only runs with an id before that one,
+    so that the next page begins where one ended, whatever came meanwhile.
+    """
 
     tenant: str
     operation: str | None = None
     status: str | None = None
+    since: float | None = None
+    until: float | None = None
+    unfinished: bool = False
+    before_id: str | None = None
     limit: int = 50
 
 
@@ -149,25 +225,24 @@ def describe_error(error: BaseException, *, step: str | None = None) -> dict[str
     }
 
 
+def out_of_time(run: Run) -> dict[str, Any]:
+    """The error of a run whose deadline has passed."""
+    if run.started_at is None:
+        message = f"the run was not begun before {iso(run.deadline_at or 0.0)}, its timeout"
+    else:
+        message = f"the run did not end before {iso(run.deadline_at or 0.0)}, its timeout"
+    return {
+        "code": OUT_OF_TIME,
+        "category": "timeout",
+        "message": message,
+        "type": "RunTimeout",
+        "step": None,
+    }
+
+
 def _foreign_category(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "timeout"
     if isinstance(error, ConnectionError):
         return "network"
     return "internal"
-
-
-def matches(data: Any, match: Mapping[str, Any]) -> bool:
-    """Whether every dotted path of `match` leads to an equal value in the signal's `data`."""
-    return all(_at(data, path) == expected for path, expected in match.items())
-
-
-def _at(data: Any, path: str) -> Any:
-    for part in path.split("."):
-        if not isinstance(data, Mapping) or part not in data:
-            return _ABSENT
-        data = data[part]
-    return data
-
-
-_ABSENT = object()

@@ -6,12 +6,16 @@ import json
 from collections.abc import Sequence
 
 from understudy.clock import iso
+from understudy.engine.crowd import Crowd
 from understudy.engine.run import Run, Step
 from understudy.wire import ErrorView, ProgressView, RunView, StepView, WaitingView
 
 
-def run_view(run: Run, steps: Sequence[Step]) -> RunView:
-    """The wire form of a run and its steps, in the order of the calls."""
+def run_view(run: Run, steps: Sequence[Step], crowd: Crowd | None = None) -> RunView:
+    """The wire form of a run and its steps, in the order of the calls.
+
+    With the `crowd`, a queued run says what it waits for, too.
+    """
     return RunView(
         id=run.id,
         operation=run.operation,
@@ -22,13 +26,37 @@ def run_view(run: Run, steps: Sequence[Step]) -> RunView:
         error=ErrorView(**run.error) if run.error else None,
         steps=[_step_view(step) for step in steps],
         progress=ProgressView(**run.progress) if run.progress else None,
-        waiting_for=_waiting_view(run),
+        waiting_for=waiting_view(run, crowd),
         attempt=run.attempt,
         user=run.user,
+        forked_from=run.forked_from,
         created_at=iso(run.created_at),
         started_at=_time(run.started_at),
         ended_at=_time(run.ended_at),
     )
+
+
+def waiting_view(run: Run, crowd: Crowd | None = None) -> WaitingView | None:
+    """What the run waits for; None if nothing, or if only the crowd could tell."""
+    if run.cancel_requested_at is not None and not run.done:
+        return WaitingView(kind="canceling", text="the running steps to stop: it was canceled")
+    if queues(run):
+        return None if crowd is None else crowd.ahead_of(run)
+    said = run.waiting_for
+    if said is None:
+        return None
+    return WaitingView(
+        kind=said["kind"],
+        text=said["text"],
+        until=_time(said.get("until")),
+        expected=said.get("expected"),
+        found=said.get("found"),
+    )
+
+
+def queues(run: Run) -> bool:
+    """Whether the run stands in a queue: it never began, was handed back, or was woken and held."""
+    return run.status == "queued" or (run.status == "waiting" and run.held != 0)
 
 
 def _step_view(step: Step) -> StepView:
@@ -42,15 +70,6 @@ def _step_view(step: Step) -> StepView:
         due_at=_time(step.due_at),
         error=ErrorView(**step.error) if step.error else None,
     )
-
-
-def _waiting_view(run: Run) -> WaitingView | None:
-    if run.cancel_requested_at is not None and not run.done:
-        return WaitingView(kind="canceling", text="the running steps to stop: it was canceled")
-    if run.waiting_for is None:
-        return None
-    said = run.waiting_for
-    return WaitingView(kind=said["kind"], text=said["text"], until=_time(said.get("until")))
 
 
 def _time(seconds: float | None) -> str | None:

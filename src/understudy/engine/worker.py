@@ -13,7 +13,7 @@ import structlog
 from understudy.engine.advance import advance
 from understudy.engine.drive import Drive, Kit
 from understudy.engine.interrupts import ReleaseInterrupt, SupersededInterrupt
-from understudy.engine.run import Claimed
+from understudy.engine.run import Claimed, Run
 from understudy.errors import StorageError
 
 _log = structlog.get_logger(__name__)
@@ -22,10 +22,10 @@ _log = structlog.get_logger(__name__)
 class Worker:
     """Drives claimed runs side by side, passes wakes to them, and drains.
 
-    `capacity` is how many runs are in memory at once; `on_idle` is called after each that leaves.
+    `capacity` is how many runs are in memory at once; `on_idle` is called with each that leaves.
     """
 
-    def __init__(self, kit: Kit, *, capacity: int, on_idle: Callable[[], None]) -> None:
+    def __init__(self, kit: Kit, *, capacity: int, on_idle: Callable[[Run], None]) -> None:
         self._kit = kit
         self._capacity = capacity
         self._on_idle = on_idle
@@ -74,10 +74,14 @@ class Worker:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def kill(self) -> None:
-        """End everything as a crash would: nothing more is written, runs stay claimed."""
+    def abandon(self) -> None:
+        """End every drive without a word to the journal: the runs are somebody else's."""
         for drive in tuple(self._drives.values()):
             drive.stop(SupersededInterrupt())
+
+    async def kill(self) -> None:
+        """End everything as a crash would: nothing more is written, runs stay claimed."""
+        self.abandon()
         while self._tasks:
             for task in self._tasks:
                 task.cancel()
@@ -103,7 +107,7 @@ class Worker:
         finally:
             if self._drives.get(drive.run.id) is drive:
                 del self._drives[drive.run.id]
-            self._on_idle()
+            self._on_idle(drive.run)
 
     async def _guard(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """A journal that cannot be written stops the worker, and says why."""

@@ -163,6 +163,7 @@ async def test_a_cancel_while_it_was_down_is_heeded(journal: Journal) -> None:
         run = await harness.submit("long")
         harness.engine.detach(harness.plan)
         await harness.plan.kill()
+        await journal.leave(harness.plan.worker)
         assert (await harness.engine.cancel(run.id)).status == "running"
         await harness.start()
         assert (await harness.finish(run.id)).status == "canceled"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from typing import Any
 
 from understudy import Context, operation
@@ -21,7 +22,7 @@ class Broken:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._journal, name)
-        if name in {"progress", "_journal"}:
+        if not inspect.iscoroutinefunction(method):
             return method
 
         async def call(*args: Any, **kwargs: Any) -> Any:

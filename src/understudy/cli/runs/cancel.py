@@ -1,27 +1,45 @@
-"""`understudy runs cancel`: stop a run and the work inside it."""
+"""`understudy runs cancel`: stop a run and the work inside it, or many."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from understudy.cli import terminal
 from understudy.cli.following import until_done
+from understudy.cli.gathering import gathered
 from understudy.cli.live import live
 from understudy.cli.naming import find_run
-from understudy.cli.options import AsJson, Detach, RunId
+from understudy.cli.options import AsJson, Detach
 from understudy.cli.results import view
+from understudy.cli.runs.many import NO_SELECTION, Change, Selection, change_many
 from understudy.cli.session import perform
 
 if TYPE_CHECKING:
     from understudy.app import App
+    from understudy.engine.run import Run
 
 
+@gathered
 def cancel(
-    ctx: typer.Context, run_id: RunId, as_json: AsJson = False, detach: Detach = False
+    ctx: typer.Context,
+    run_id: Annotated[
+        str | None,
+        typer.Argument(metavar="ID", help="The run's id, or enough of its beginning or end."),
+    ] = None,
+    selection: Selection = NO_SELECTION,
+    as_json: AsJson = False,
+    detach: Detach = False,
 ) -> None:
-    """Cancel a run and its children, and wait until its running steps have stopped."""
+    """Cancel a run and its children, and wait until its running steps have stopped.
+
+    Without an id: every unfinished run that the options select; they are shown first.
+    """
+    selection.check(run_id)
+    if run_id is None:
+        change_many(ctx, selection, _CANCEL, as_json=as_json)
+        return
 
     async def work(app: App) -> None:
         run = await app.engine.cancel((await find_run(app, run_id)).id)
@@ -36,3 +54,10 @@ def cancel(
             raise typer.Exit(1)
 
     perform(ctx, work, as_json=as_json)
+
+
+async def _cancel(app: App, run_id: str) -> Run:
+    return await app.engine.cancel(run_id)
+
+
+_CANCEL = Change("cancel", "canceled", ("queued", "running", "waiting"), None, _cancel)

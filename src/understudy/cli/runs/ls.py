@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from understudy.cli import terminal
-from understudy.cli.live import state
 from understudy.cli.options import AsJson
 from understudy.cli.results import view
 from understudy.cli.session import perform
 
 if TYPE_CHECKING:
     from understudy.app import App
+    from understudy.engine.crowd import Crowd
     from understudy.engine.run import Run
 
 
@@ -30,14 +30,16 @@ def ls(
 
     async def work(app: App) -> None:
         from understudy.engine.run import RunFilter  # noqa: PLC0415 - `--help` answers at once
+        from understudy.engine.view import queues  # noqa: PLC0415 - the same
 
         wanted = RunFilter(app.tenant, operation=operation, status=status, limit=limit)
         runs = await app.engine.list(wanted)
+        crowd = await app.engine.crowd() if any(map(queues, runs)) else None
         if as_json:
-            terminal.say_json([await view(app, run) for run in runs])
+            terminal.say_json([await view(app, run, crowd) for run in runs])
             return
         rows = [
-            (run.id, run.operation, run.status, terminal.moment(run.created_at), _more(run))
+            (run.id, run.operation, run.status, terminal.moment(run.created_at), _more(run, crowd))
             for run in runs
         ]
         terminal.say_table(("ID", "OPERATION", "STATUS", "CREATED", ""), rows)
@@ -45,9 +47,13 @@ def ls(
     perform(ctx, work, as_json=as_json)
 
 
-def _more(run: Run) -> str:
+def _more(run: Run, crowd: Crowd | None) -> str:
     """Why it failed, what it waits for, or how far it is."""
+    from understudy.engine.view import waiting_view  # noqa: PLC0415 - `--help` answers at once
+
+    waits = waiting_view(run, crowd)
+    if waits is not None:
+        return f"waiting for {waits.text}"
     if run.error:
         return str(run.error["message"])
-    said = state(run)
-    return "" if said == run.status else said
+    return "" if run.done else terminal.progress(run.progress)

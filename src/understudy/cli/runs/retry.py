@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from understudy.cli import terminal
 from understudy.cli.following import bring_home
+from understudy.cli.gathering import gathered
 from understudy.cli.naming import find_run
-from understudy.cli.options import AsJson, Detach, Output, RunId
+from understudy.cli.options import AsJson, Detach, Output
 from understudy.cli.results import view
+from understudy.cli.runs.many import NO_SELECTION, Change, Selection, change_many
 from understudy.cli.saving import check_target
 from understudy.cli.session import perform
 
 if TYPE_CHECKING:
     from understudy.app import App
+    from understudy.engine.run import Run
 
 
+@gathered
 def retry(
     ctx: typer.Context,
-    run_id: RunId,
+    run_id: Annotated[
+        str | None,
+        typer.Argument(metavar="ID", help="The run's id, or enough of its beginning or end."),
+    ] = None,
+    selection: Selection = NO_SELECTION,
     output: Output = None,
     as_json: AsJson = False,
     detach: Detach = False,
 ) -> None:
-    """Run a failed or canceled run again; its finished steps are kept."""
+    """Run a failed or canceled run again; its finished steps are kept.
+
+    Without an id: every failed run that the options select (canceled ones with --status canceled);
+    they are shown first, and left to a running worker.
+    """
+    selection.check(run_id)
+    if run_id is None:
+        if output is not None:
+            raise typer.BadParameter("-o saves what one run makes; name the run")
+        change_many(ctx, selection, _RETRY, as_json=as_json)
+        return
 
     async def work(app: App) -> None:
         if output is not None:
@@ -41,3 +59,10 @@ def retry(
             terminal.say(f"{run.id} {run.status}")
 
     perform(ctx, work, as_json=as_json)
+
+
+async def _retry(app: App, run_id: str) -> Run:
+    return await app.engine.retry(run_id)
+
+
+_RETRY = Change("retry", "queued again", ("failed", "canceled"), "failed", _retry)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from understudy.cli import terminal
+from understudy.cli.differing import difference, ways_on
 from understudy.cli.naming import find_run
 from understudy.cli.options import AsJson, LatestRunId
 from understudy.cli.results import described, view
@@ -16,6 +17,7 @@ from understudy.cli.session import perform
 
 if TYPE_CHECKING:
     from understudy.app import App
+    from understudy.cli.session import Session
 
 # A film of 500 photos would fill the screen many times over.
 _STEPS = 40
@@ -32,6 +34,8 @@ def show(ctx: typer.Context, run_id: LatestRunId = None, as_json: AsJson = False
             return
         for line in summary(seen):
             terminal.say(line)
+        if (seen["waiting_for"] or {}).get("kind") == "operator":
+            _say_difference(ctx.obj, seen)
         await _say_output(app, seen["output"])
         if seen["steps"]:
             terminal.say("")
@@ -47,6 +51,8 @@ def summary(seen: dict[str, Any]) -> Iterator[str]:
     yield f"created  {seen['created_at']}"
     if seen["attempt"] > 1:
         yield f"attempt  {seen['attempt']}"
+    if seen["forked_from"]:
+        yield f"forked   from {seen['forked_from']}"
     if seen["user"]:
         yield f"user     {seen['user']}"
     yield f"input    {_shortened(json.dumps(seen['input'], ensure_ascii=False))}"
@@ -57,6 +63,15 @@ def summary(seen: dict[str, Any]) -> Iterator[str]:
     if seen["error"]:
         step = f" (step {seen['error']['step']})" if seen["error"]["step"] else ""
         yield f"error    {seen['error']['category']}: {seen['error']['message']}{step}"
+
+
+def _say_difference(session: Session, seen: dict[str, Any]) -> None:
+    terminal.say("")
+    for line in difference(seen["steps"], seen["waiting_for"]):
+        terminal.say(line)
+    terminal.say("")
+    for line in ways_on(session, seen):
+        terminal.say(line)
 
 
 def _shortened(text: str) -> str:

@@ -16,8 +16,9 @@ import pytest
 
 from understudy.engine.interrupts import SupersededInterrupt
 from understudy.engine.journal import Journal
-from understudy.engine.run import Claim, Outcome, RunFilter, Scope
+from understudy.engine.run import Claim, Outcome, RunFilter, Scope, Signal, Submission
 from understudy.errors import Conflict, NotFound
+from understudy.testing.conformance.flow import ConsequenceContract, LimitContract
 from understudy.testing.conformance.retries import RetryContract
 from understudy.testing.conformance.rows import (
     FAULT,
@@ -27,12 +28,14 @@ from understudy.testing.conformance.rows import (
     WORKER,
     a_run,
     a_step,
+    asked,
     claim_all,
     driven,
     failed_step,
     open_step,
 )
 from understudy.testing.conformance.signals import SignalContract
+from understudy.testing.conformance.upkeep import UpkeepContract
 
 _DONE = Outcome("succeeded", output="{}")
 _WAITING = {"kind": "timer", "text": "the clock", "until": NOW + 9}
@@ -44,7 +47,7 @@ class RunContract:
     async def test_a_run_comes_back_as_it_was_submitted(self, journal: Journal) -> None:
         """Every field of a run is stored and read back."""
         run = a_run(user="ann", input='{"text":"ä\\u0000"}', version=3)
-        await journal.submit(run)
+        await journal.submit(Submission(run))
         assert await journal.get(run.id) == run
         assert await journal.steps(run.id) == []
         with pytest.raises(NotFound):
@@ -53,7 +56,7 @@ class RunContract:
     async def test_what_is_due_is_claimed_once(self, journal: Journal) -> None:
         """The longest due run first, at most `limit`, each with a token; the rest later."""
         for number, due in enumerate((3.0, 1.0, 2.0, -5.0)):
-            await journal.submit(a_run(f"run_{number}", wake_at=NOW - due))
+            await journal.submit(asked(f"run_{number}", wake_at=NOW - due))
         first = await journal.claim(WORKER, SCOPE, limit=2, now=NOW)
         assert [claimed.run.id for claimed in first.runs] == ["run_0", "run_2"]
         second = await journal.claim("other", SCOPE, limit=2, now=NOW)
@@ -67,12 +70,12 @@ class RunContract:
 
     async def test_a_scope_limits_what_is_claimed(self, journal: Journal) -> None:
         """Unknown operations stay queued; with a root only its runs, and what came since."""
-        await journal.submit(a_run("run_1", created_at=NOW - 9))
-        await journal.submit(a_run("run_2", created_at=NOW - 9))
-        await journal.submit(a_run("run_3", created_at=NOW - 9, root_id="run_1"))
-        await journal.submit(a_run("run_4"))
-        await journal.submit(a_run("run_5", operation="poem"))
-        await journal.submit(a_run("run_6", operation="poem", wake_at=NOW + 5))
+        await journal.submit(asked("run_1", created_at=NOW - 9))
+        await journal.submit(asked("run_2", created_at=NOW - 9))
+        await journal.submit(asked("run_3", created_at=NOW - 9, root_id="run_1"))
+        await journal.submit(asked("run_4"))
+        await journal.submit(asked("run_5", operation="poem"))
+        await journal.submit(asked("run_6", operation="poem", wake_at=NOW + 5))
         scope = Scope(SCOPE.operations, root="run_1", since=NOW)
         claims = await journal.claim(WORKER, scope, limit=9, now=NOW)
         assert {claimed.run.id for claimed in claims.runs} == {"run_1", "run_3", "run_4"}
@@ -117,12 +120,12 @@ class RunContract:
         assert await journal.park(claim, None, _WAITING) is False
 
     async def test_release_begins_a_new_tenure(self, journal: Journal) -> None:
-        """A run that was handed back is due at once, at a higher epoch, with its steps."""
+        """A run that was handed back is due before new ones, at a higher epoch, with its steps."""
         claim = await driven(journal)
         await journal.record(claim, a_step())
         await journal.release(claim, now=NOW + 1)
         run = await journal.get("run_1")
-        assert (run.status, run.epoch, run.claim, run.wake_at) == ("queued", 2, None, NOW + 1)
+        assert (run.status, run.epoch, run.claim, run.wake_at) == ("queued", 2, None, NOW)
         claimed = (await claim_all(journal, NOW + 1))["run_1"]
         assert claimed.claim.epoch == 2
         assert claimed.steps == (a_step(),)
@@ -132,8 +135,8 @@ class RunContract:
         await driven(journal, "run_1")
         parked = await driven(journal, "run_2")
         await journal.park(parked, NOW + 99, _WAITING)
-        assert await journal.recover(now=NOW + 1) == 1
-        assert await journal.recover(now=NOW + 1) == 0
+        assert len(await journal.recover(now=NOW + 1)) == 1
+        assert await journal.recover(now=NOW + 1) == []
         assert (await journal.get("run_1")).epoch == 2
         assert (await journal.get("run_2")).wake_at == NOW + 99
         assert set(await claim_all(journal, NOW + 1)) == {"run_1"}
@@ -166,8 +169,8 @@ class RunContract:
         stale = dataclasses.replace(claim, token=before.claim or "")
         moves: list[Callable[[Claim], Awaitable[object]]] = [
             lambda held: journal.record(held, a_step("late")),
-            lambda held: journal.emit(held, a_step("late"), "n", "1", tenant=TENANT),
-            lambda held: journal.start_child(held, open_step("late", kind="call"), a_run("run_9")),
+            lambda held: journal.emit(held, a_step("late"), Signal(TENANT, "n", "1")),
+            lambda held: journal.start_child(held, open_step("late", kind="call"), asked("run_9")),
             lambda held: journal.park(held, None, _WAITING),
             lambda held: journal.release(held, now=NOW),
             lambda held: journal.finish(held, _DONE, now=NOW),
@@ -194,11 +197,11 @@ class RunContract:
 
     async def test_lists_are_filtered(self, journal: Journal) -> None:
         """By tenant, operation and state, newest first, at most `limit`; open ones oldest first."""
-        await journal.submit(a_run("run_1"))
-        await journal.submit(a_run("run_2", operation="song"))
-        await journal.submit(a_run("run_3", tenant="other"))
+        await journal.submit(asked("run_1"))
+        await journal.submit(asked("run_2", operation="song"))
+        await journal.submit(asked("run_3", tenant="other"))
         claim = (await journal.claim(WORKER, Scope(("song",)), limit=1, now=NOW)).runs[0].claim
-        await journal.submit(a_run("run_4"))
+        await journal.submit(asked("run_4"))
 
         async def ids(**wanted: object) -> list[str]:
             wanted = {"tenant": TENANT, **wanted}
@@ -255,9 +258,9 @@ class FamilyContract:
         claim = await driven(journal)
         step = open_step("song", kind="call")
         child = a_run("run_2", operation="song", parent_id="run_1", parent_key="song")
-        await journal.start_child(claim, step, child)
+        await journal.start_child(claim, step, Submission(child))
         await journal.record(claim, a_step("song", kind="call"))
-        await journal.start_child(claim, step, a_run("run_3"))
+        await journal.start_child(claim, step, asked("run_3"))
         found = await journal.child_of("run_1", "song")
         assert found is not None
         assert found.id == "run_2"
@@ -277,7 +280,7 @@ class FamilyContract:
 
     async def test_cancel_ends_at_once_what_nobody_drives(self, journal: Journal) -> None:
         """Queued and parked runs are canceled in the journal; again is no error."""
-        await journal.submit(a_run("run_1"))
+        await journal.submit(asked("run_1"))
         assert await journal.cancel("run_1", now=NOW + 1) == []
         run = await journal.get("run_1")
         assert (run.status, run.ended_at, run.wake_at) == ("canceled", NOW + 1, None)
@@ -311,7 +314,7 @@ class FamilyContract:
     async def test_a_cancel_takes_the_children_along(self, journal: Journal) -> None:
         """Children and their children: parked ones at once, driven ones by a poke."""
         parent, child = await _family(journal, 1)
-        await journal.submit(a_run("run_9", parent_id=child.run_id, parent_key="song"))
+        await journal.submit(asked("run_9", parent_id=child.run_id, parent_key="song"))
         await journal.park(parent, None, _WAITING)
         assert await journal.cancel(parent.run_id, now=NOW) == [child.run_id]
         assert (await journal.get(parent.run_id)).status == "canceled"
@@ -323,18 +326,27 @@ class FamilyContract:
         """Finishing as canceled cancels queued children."""
         parent = await driven(journal)
         child = a_run("run_2", parent_id="run_1", parent_key="song")
-        await journal.start_child(parent, open_step("song", kind="call"), child)
+        await journal.start_child(parent, open_step("song", kind="call"), Submission(child))
         assert await journal.finish(parent, Outcome("canceled"), now=NOW) == []
         assert (await journal.get("run_2")).status == "canceled"
         assert await claim_all(journal, NOW + 9) == {}
 
 
-class JournalContract(RunContract, StepContract, FamilyContract, SignalContract, RetryContract):
+class JournalContract(
+    RunContract,
+    StepContract,
+    FamilyContract,
+    SignalContract,
+    RetryContract,
+    LimitContract,
+    ConsequenceContract,
+    UpkeepContract,
+):
     """Inherit it in a test module and give a fixture `journal`."""
 
 
 async def _family(journal: Journal, number: int) -> tuple[Claim, Claim]:
     parent = await driven(journal, f"run_p{number}")
     child = a_run(f"run_c{number}", parent_id=parent.run_id, parent_key="song")
-    await journal.start_child(parent, open_step("song", kind="call"), child)
+    await journal.start_child(parent, open_step("song", kind="call"), Submission(child))
     return parent, (await claim_all(journal))[child.id].claim

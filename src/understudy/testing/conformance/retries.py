@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 
 from understudy.engine.journal import Journal
-from understudy.engine.run import Claim, Outcome, Run, Step
+from understudy.engine.run import Claim, Outcome, Run, Signal, Step, Submission
 from understudy.errors import Conflict, NotFound
 from understudy.testing.conformance.rows import (
     FAULT,
@@ -77,7 +77,7 @@ class RetryContract:
     async def test_the_signal_of_a_forgotten_wait_may_answer_again(self, journal: Journal) -> None:
         """What is forgotten uses no signal."""
         claim = await driven(journal)
-        await journal.signal(TENANT, "answer", "1", now=NOW)
+        await journal.signal(Signal(TENANT, "answer", "1"), now=NOW)
         await journal.record(claim, failed_step("draw", 0))
         wait = wait_for()
         step = open_step("answer", 1, started_at=NOW + 1)
@@ -118,7 +118,7 @@ class RetryContract:
         claim = await driven(journal)
         await journal.record(claim, failed_step("draw", 0))
         step = open_step("song", 1, kind="call", started_at=NOW + 1)
-        await journal.start_child(claim, step, _child())
+        await journal.start_child(claim, step, Submission(_child()))
         await _fail(journal, claim, cause="draw")
         assert await journal.retry("run_1", now=NOW + 2) == ["run_1"]
         orphan = await journal.get("run_2")
@@ -144,7 +144,7 @@ def _failed_call() -> Step:
 async def _parent_of(journal: Journal, status: Literal["failed", "canceled"]) -> Claim:
     """A driven run whose child has one finished step and ended badly."""
     claim = await driven(journal)
-    await journal.start_child(claim, open_step("song", kind="call"), _child())
+    await journal.start_child(claim, open_step("song", kind="call"), Submission(_child()))
     child = (await claim_all(journal))["run_2"].claim
     await journal.record(child, a_step("first"))
     error = {**FAULT, "step": None} if status == "failed" else None

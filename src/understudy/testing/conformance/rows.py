@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from understudy.engine.journal import Journal
-from understudy.engine.run import Claim, Claimed, Run, Scope, Step, StepKind, WaitFor
+from understudy.engine.run import Claim, Claimed, Run, Scope, Step, StepKind, Submission, WaitFor
 
 NOW = 1_800_000_000.0
 SCOPE = Scope(("film", "song"))
@@ -30,9 +30,16 @@ def a_run(run_id: str = "run_1", **facts: Any) -> Run:
         "attempt": 1,
         "wake_at": NOW,
         "root_id": run_id,
+        "lane": "",
+        "held": 0,
         "created_at": NOW,
     }
     return Run(**(values | facts))
+
+
+def asked(run_id: str = "run_1", **facts: Any) -> Submission:
+    """The same, to be submitted."""
+    return Submission(a_run(run_id, **facts))
 
 
 def a_step(key: str = "draw", seq: int = 0, *, kind: StepKind = "step", **facts: Any) -> Step:
@@ -69,7 +76,7 @@ async def claim_all(journal: Journal, now: float = NOW, worker: str = WORKER) ->
 
 async def driven(journal: Journal, run_id: str = "run_1", **facts: Any) -> Claim:
     """A claim on a new run."""
-    await journal.submit(a_run(run_id, **facts))
+    await journal.submit(asked(run_id, **facts))
     return (await claim_all(journal))[run_id].claim
 
 

@@ -1,0 +1,62 @@
+"""Runs and steps as rows of the database, and back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from understudy.db.tx import Row
+from understudy.engine.run import Claim, Run, Step
+
+_RUN_JSON = tuple(Run._fields.index(name) for name in ("waiting_for", "progress", "error"))
+_STEP_ERROR = Step._fields.index("error")
+
+
+def as_json(value: Any) -> str | None:
+    """JSON text; None stays None."""
+    return None if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def run_of(row: Row) -> Run:
+    """A run from its columns."""
+    values = list(row)
+    for index in _RUN_JSON:
+        if values[index] is not None:
+            values[index] = json.loads(values[index])
+    return Run(*values)
+
+
+def run_row(run: Run) -> Row:
+    """The columns of a run."""
+    values = list(run)
+    for index in _RUN_JSON:
+        values[index] = as_json(values[index])
+    return tuple(values)
+
+
+def step_of(row: Row) -> Step:
+    """A step from its columns."""
+    if row[_STEP_ERROR] is None:
+        return Step(*row)
+    values = list(row)
+    values[_STEP_ERROR] = json.loads(values[_STEP_ERROR])
+    return Step(*values)
+
+
+def step_row(claim: Claim, step: Step) -> Row:
+    """The columns of a step, with the claim under which it may be stored."""
+    return (
+        claim.run_id,
+        claim.token,
+        step.key,
+        step.seq,
+        step.name,
+        step.kind,
+        step.state,
+        step.attempt,
+        step.due_at,
+        step.result,
+        as_json(step.error),
+        step.started_at,
+        step.ended_at,
+    )
