@@ -24,6 +24,7 @@ async def test_a_server_and_its_workers(settings: Settings) -> None:
     assert found["database"].detail.startswith("postgresql:///")
     assert "schema 0002" in found["database"].detail
     assert found["worker"].detail == "nobody works; 0 runs unfinished"
+    assert "GB free" in found["space"].detail  # though there is no home yet
     async with App.open(settings) as app, app.worker():
         (worker,) = await app.engine.workers()
         found = {check.name: check for check in await diagnose(settings)}

@@ -183,9 +183,11 @@ class Harness:
 
     async def result(self, run_id: str) -> Run:
         """The run once it is done, without moving the clock; for steps that run in threads."""
+        ended = self._watched.ended
         run = await self.engine.get(run_id)
         while not run.done:
-            await self._watched.next()
+            # What ended while we read is not in what we have read.
+            ended = await self._watched.more_than(ended + 1)
             run = await self.engine.get(run_id)
         return run
 
@@ -231,6 +233,7 @@ class _Watched:
 
     def __init__(self, journal: Journal) -> None:
         self.calls = 0
+        self.ended = 0
         self._journal = journal
         self._open = 0
         self._closed = asyncio.Event()
@@ -240,9 +243,12 @@ class _Watched:
             self._closed.clear()
             await self._closed.wait()
 
-    async def next(self) -> None:
-        self._closed.clear()
-        await self._closed.wait()
+    async def more_than(self, count: int) -> int:
+        """How many calls have ended, once they are more."""
+        while self.ended <= count:
+            self._closed.clear()
+            await self._closed.wait()
+        return self.ended
 
     def beats(self, *args: Any, **kwargs: Any) -> Any:
         beats: Any = self._journal.beats(*args, **kwargs)
@@ -261,6 +267,7 @@ class _Watched:
                 return await method(*args, **kwargs)
             finally:
                 self._open -= 1
+                self.ended += 1
                 self._closed.set()
 
         return call
