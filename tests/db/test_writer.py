@@ -208,7 +208,8 @@ async def test_a_loop_is_woken_once_a_batch(any_url: str, monkeypatch: pytest.Mo
     wake, woken = loop.call_soon_threadsafe, []
 
     def count(callback: Callable[..., object], *args: Any, **options: Any) -> asyncio.Handle:
-        woken.append(callback)
+        if "listener" not in threading.current_thread().name:  # which speaks of others' writes
+            woken.append(callback)
         return wake(callback, *args, **options)
 
     async with await Database.open(any_url) as database:

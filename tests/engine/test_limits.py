@@ -23,7 +23,9 @@ from understudy.testing.harness import TENANT, Answer, Given, Harness
 from understudy.testing.peers import peers
 
 _ACTIONS = 40
-_LEASED = Limits(poll_every=1e9, lease=30)
+_LEASED = Limits(poll_every=1e9, lease=500)
+"""Longer than any jump of the clock: who is stopped for longer than its lease still has bodies
+running when others take its runs, until it hears of that."""
 
 
 class World:
