@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy import StepFailed, ids
 from understudy.clock import ManualClock, SystemClock, iso
-from understudy.engine.dotted import matches
 from understudy.engine.run import describe_error
 from understudy.engine.view import run_view
 from understudy.errors import Error, MediaError, Transient, WaitTimeout
 from understudy.testing.conformance.rows import FAULT, NOW, a_run, a_step, failed_step
-
-
-@pytest.mark.parametrize(
-    ("data", "match", "expected"),
-    [
-        ({"a": 1}, {}, True),
-        (None, {}, True),
-        ({"a": {"b": [1]}}, {"a.b": [1]}, True),
-        ({"a": 1, "b": 2}, {"a": 1, "b": 3}, False),
-        ({"a": None}, {"a": None}, True),
-        ({}, {"a": None}, False),
-        ({"a": 1}, {"a.b": 1}, False),
-        ("text", {"a": 1}, False),
-    ],
-)
-def test_a_match_needs_every_field(data: Any, match: dict[str, Any], *, expected: bool) -> None:
-    """Dotted paths lead into objects; what is absent equals nothing."""
-    assert matches(data, match) is expected
 
 
 @pytest.mark.parametrize(

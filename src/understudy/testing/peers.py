@@ -20,26 +20,27 @@ from understudy.engine.journals.database import DatabaseJournal
 
 def peers(databases: Sequence[Database]) -> list[Journal]:
     """A journal for each process; the databases are the same one, or connections to one."""
-    views = [_View(database) for database in databases]
+    views = [View(database) for database in databases]
     for view in views:
         view.others = [other for other in views if other is not view]
     return [DatabaseJournal(cast("Database", view)) for view in views]
 
 
-class _View:
+class View:
     """The database as one of several processes sees it."""
 
     shared = True
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.others: Sequence[_View] = ()
-        self._told = False
-        self._tell: Callable[[], None] = _nobody
+        self.others: Sequence[View] = ()
+        self.told = False
+        self.tell: Callable[[], None] = _nobody
         self.read = database.read
         self.post_row = database.post_row
 
     def write(self, unit: Callable[[Tx], Any], *, alone: bool = True) -> asyncio.Future[Any]:
+        """As the database does; what the unit announces, the others hear."""
         announced = False
 
         def noticed(tx: Tx) -> Any:
@@ -52,33 +53,37 @@ class _View:
                 tx.announced = before or announced
 
         future = self._database.write(noticed, alone=alone)
-        future.add_done_callback(lambda _: self._announce() if announced else None)
+        future.add_done_callback(lambda _: self.announce() if announced else None)
         return future
 
     def write_row(self, bulk: Bulk[Any], row: Any) -> asyncio.Future[Any]:
+        """The same: only new runs are announced."""
         future = self._database.write_row(bulk, row)
         if bulk is recording.SUBMIT:
-            future.add_done_callback(lambda _: self._announce())
+            future.add_done_callback(lambda _: self.announce())
         return future
 
     def repeat(self, *_: object) -> None:
         """No thread: it would follow the machine's time."""
 
     async def changed(self) -> bool:
-        told, self._told = self._told, False
+        """Whether another process has left work since the last call."""
+        told, self.told = self.told, False
         return told
 
     def on_change(self, tell: Callable[[], None]) -> None:
-        self._tell = tell
+        """Have `tell` called when another process leaves work."""
+        self.tell = tell
 
-    def _announce(self) -> None:
+    def announce(self) -> None:
+        """Tell the others that there is work for them."""
         for other in self.others:
             other.hear()
 
     def hear(self) -> None:
         """Another process has left work."""
-        self._told = True
-        self._tell()
+        self.told = True
+        self.tell()
 
 
 def _nobody() -> None:

@@ -6,17 +6,14 @@ word, and be started again.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import random
-from collections.abc import Callable
 from typing import Any, cast
 
-from understudy.db.database import Bulk, Database, Tx
+from understudy.db.database import Database, Tx
 from understudy.engine.drive import Kit
 from understudy.engine.engine import Engine
 from understudy.engine.journal import Claims, Journal
-from understudy.engine.journals import recording
 from understudy.engine.journals.claiming import Claiming
 from understudy.engine.journals.database import DatabaseJournal
 from understudy.engine.plans.embedded import Embedded, Limits
@@ -24,6 +21,7 @@ from understudy.engine.registry import Registry
 from understudy.engine.run import Run, Scope
 from understudy.engine.schedules import Schedules
 from understudy.errors import StorageError
+from understudy.testing.peers import View
 from understudy.testing.simulation import audit
 from understudy.testing.simulation.books import Books
 from understudy.testing.simulation.clock import WorldClock
@@ -130,44 +128,13 @@ def _claiming() -> Claiming:
     return Claiming(Scope(registry.names, registry.flows))
 
 
-class _Shared:
-    """The database as one of several processes sees it."""
-
-    shared = True
+class _Shared(View):
+    """The database as one process sees it: words from the others come late, or not at all."""
 
     def __init__(self, database: Database, weather: Weather) -> None:
-        self._database = database
+        super().__init__(database)
         self._weather = weather
-        self.told = False
         self.asked = 0
-        self.tell: Callable[[], None] = _nobody
-        self.read = database.read
-        self.post_row = database.post_row
-
-    def write(self, unit: Callable[[Tx], Any], *, alone: bool = True) -> asyncio.Future[Any]:
-        announced = False
-
-        def noticed(tx: Tx) -> Any:
-            nonlocal announced
-            before, tx.announced = tx.announced, False
-            try:
-                return unit(tx)
-            finally:
-                announced = tx.announced
-                tx.announced = before or announced
-
-        future = self._database.write(noticed, alone=alone)
-        future.add_done_callback(lambda _: self._announce() if announced else None)
-        return future
-
-    def write_row(self, bulk: Bulk[Any], row: Any) -> asyncio.Future[Any]:
-        future = self._database.write_row(bulk, row)
-        if bulk is recording.SUBMIT:
-            future.add_done_callback(lambda _: self._announce())
-        return future
-
-    def repeat(self, *_: object) -> None:
-        """No thread: it would follow the machine's time."""
 
     async def changed(self) -> bool:
         self.asked += 1
@@ -175,10 +142,7 @@ class _Shared:
         self.told = False
         return told
 
-    def on_change(self, tell: Callable[[], None]) -> None:
-        self.tell = tell
-
-    def _announce(self) -> None:
+    def announce(self) -> None:
         self._weather.announce(self)
 
 
@@ -201,7 +165,3 @@ class _OwnClock:
 def _nowhere(_: Run) -> object:
     """Nothing is called here."""
     return None
-
-
-def _nobody() -> None:
-    """Nobody listens yet."""
