@@ -8,8 +8,8 @@ from pydantic import BaseModel
 
 from understudy import Context, operation
 
-in_flight = asyncio.Semaphore(0)
-"""Room for runs; each makes room for the next as it ends."""
+ended: asyncio.Queue[None] = asyncio.Queue()
+"""A run that ends says so here, and the next one begins."""
 
 
 class Count(BaseModel):
@@ -35,5 +35,5 @@ async def count(ctx: Context, input: Count) -> Counted:  # noqa: A002
     total = 0
     for i in range(input.n):
         total += (await ctx.step("add", add, i))["i"]
-    in_flight.release()
+    ended.put_nowait(None)
     return Counted(total=total)

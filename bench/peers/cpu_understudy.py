@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from bench.attribution import Parts, Sampler, profiler, shares  # noqa: E402
-from bench.peers.counting import count, in_flight  # noqa: E402 - loading this file loads `count`
+from bench.peers.counting import count, ended  # noqa: E402 - loading this file loads `count`
 
 from understudy.app import App  # noqa: E402 - the sources beside this file, installed or not
 from understudy.settings import Settings  # noqa: E402
@@ -86,7 +86,7 @@ async def main(settings: Settings, seconds: float, *, wanted: bool) -> None:
             nonlocal runs
             while time.perf_counter() < until:
                 await app.engine.submit(count.name, {"n": STEPS}, tenant=app.tenant)
-                await in_flight.acquire()
+                await ended.get()
                 runs += 1
 
         async def work(seconds: float) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from bench.peers.counting import count, in_flight  # noqa: E402 - loading this file loads `count`
+from bench.peers.counting import count, ended  # noqa: E402 - loading this file loads `count`
 
 from understudy.app import App  # noqa: E402 - the sources beside this file, installed or not
 from understudy.db.database import sql  # noqa: E402
@@ -33,7 +33,7 @@ async def main(settings: Settings, clients: int, steps: int, seconds: float) -> 
         async def client() -> None:
             while time.perf_counter() - started < seconds:
                 await app.engine.submit(count.name, {"n": steps}, tenant=app.tenant)
-                await in_flight.acquire()
+                await ended.get()
 
         await asyncio.gather(*(client() for _ in range(clients)))
         while await app.engine.unfinished(app.tenant):  # noqa: ASYNC110 - it is in a database

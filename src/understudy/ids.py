@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import base64
+import os
+import random as chance
 import secrets
+
+# Seeded by the system, which costs as much to ask as all the rest of an id.
+_unique = chance.Random()
+os.register_at_fork(after_in_child=_unique.seed)
 
 _CROCKFORD = bytes.maketrans(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789abcdefghjkmnpqrstvwxyz"
@@ -20,9 +26,11 @@ def _base32(number: int) -> str:
 def ordered(prefix: str, now: float) -> str:
     """An id that sorts by `now` (seconds): 48 bits of milliseconds, then 80 random bits.
 
+    It is unique, and may be guessed.
+
     The layout of a ULID (github.com/ulid/spec): `run_01kafy…`, 26 characters after the prefix.
     """
-    number = (int(now * 1000) & (2**48 - 1)) << 80 | secrets.randbits(80)
+    number = (int(now * 1000) & (2**48 - 1)) << 80 | _unique.getrandbits(80)
     return f"{prefix}_{_base32(number)}"
 
 

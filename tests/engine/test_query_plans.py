@@ -7,12 +7,18 @@ import re
 from typing import Any
 
 from understudy.db.database import Database, RowsStatement, Statement, Tx
+from understudy.db.database import sql as plain
 from understudy.engine.flow import Flow
 from understudy.engine.journals import claiming, upkeep
 from understudy.engine.journals import statements as sql
 from understudy.engine.journals.database import DatabaseJournal
-from understudy.engine.run import Run, Scope, Submission
+from understudy.engine.run import Scope, Submission
 from understudy.testing.conformance.rows import NOW, TENANT, a_run, a_step
+
+PAST = plain(
+    "UPDATE runs SET status = :status, wake_at = :wake_at, claim = :claim, worker = :worker, "
+    "output = :output, ended_at = :ended_at WHERE id = :id"
+)
 
 _SCOPE = Scope(("film", "song"), flows={"film": Flow(2, 1, None)}, versions={"film": 3, "song": 1})
 _DUE = claiming.Claiming(_SCOPE)
@@ -164,11 +170,13 @@ async def _plan(database: Database, dialect: str, text: str, parameters: Any) ->
 async def _fill(database: Database, dialect: str) -> None:
     """Parked, driven and finished runs, with a step each, and as many signals."""
     journal = DatabaseJournal(database)
-    runs = [_past(number) for number in range(2000)]
+    runs = [a_run(f"run_{number}", created_at=NOW - 99) for number in range(2000)]
     await asyncio.gather(*(journal.submit(Submission(run)) for run in runs))
 
     def unit(tx: Tx) -> None:
         cursor: Any = tx._cursor
+        for number in range(2000):
+            tx.execute(PAST, _past(number))
         cursor.execute(
             "INSERT INTO steps (run_id, key, seq, name, kind, state, attempt, result, started_at,"
             " ended_at) SELECT id, 'draw', 0, 'draw', 'step', 'succeeded', 1, '7', 1, 1 FROM runs"
@@ -182,10 +190,11 @@ async def _fill(database: Database, dialect: str) -> None:
     await database.write(unit)
 
 
-def _past(number: int) -> Run:
-    run = a_run(f"run_{number}", created_at=NOW - 99)
+def _past(number: int) -> dict[str, Any]:
+    facts = dict.fromkeys(("claim", "worker", "output", "ended_at", "wake_at"))
+    facts |= {"id": f"run_{number}", "status": "waiting"}
     if number % 4 == 0:
-        return run._replace(status="running", wake_at=None, claim="t", worker="w")
+        return facts | {"status": "running", "claim": "t", "worker": "w"}
     if number % 2:
-        return run._replace(status="waiting", wake_at=NOW + number)
-    return run._replace(status="succeeded", wake_at=None, output="{}", ended_at=NOW - number)
+        return facts | {"wake_at": NOW + number}
+    return facts | {"status": "succeeded", "output": "{}", "ended_at": NOW - number}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
+from understudy.db.checkpoints import Checkpoints
 from understudy.db.driver import TransactionLost
 from understudy.db.lock import exclusive
 from understudy.db.tx import Tx
@@ -35,7 +36,7 @@ _PRAGMAS = (
     "foreign_keys=ON",
     "temp_store=MEMORY",
     "cache_size=-65536",  # 64 MiB: a batch of 2,000 units touches more pages than 2 MB hold
-    "wal_autocheckpoint=4000",  # 16 MB: with 4, a busy writer copies the same pages over and over
+    "wal_autocheckpoint=65536",  # 256 MB: long before, `Checkpoints` has done it
     f"journal_size_limit={64 * 1024 * 1024}",
 )
 _URL = "sqlite:///"
@@ -91,7 +92,9 @@ class SQLite:
 
     def connect(self, *, read_only: bool = False, unlocked: bool = False) -> SQLiteSession:  # noqa: ARG002
         """Open a connection in WAL mode with full durability."""
-        return SQLiteSession(connect(self.path, query_only=read_only), self.path)
+        connection = connect(self.path, query_only=read_only)
+        checkpoints = None if read_only else Checkpoints(connect(self.path))
+        return SQLiteSession(connection, self.path, checkpoints)
 
     def understood(self, error: BaseException) -> BaseException:
         """The house's error for what SQLite says about the disk."""
@@ -99,11 +102,17 @@ class SQLite:
 
 
 class SQLiteSession:
-    """One connection. Every transaction that writes is alone: SQLite has one writer."""
+    """One connection. Every transaction that writes is alone: SQLite has one writer.
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    One that writes to a file has `checkpoints`.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, checkpoints: Checkpoints | None = None
+    ) -> None:
         self._connection = connection
         self._path = path
+        self._checkpoints = checkpoints
         self._cursor = connection.cursor()
         self._tx = Tx(self._cursor, SQLite.dialect)
 
@@ -116,6 +125,8 @@ class SQLiteSession:
         except BaseException:
             self._rollback()
             raise
+        if self._checkpoints is not None:
+            self._checkpoints.after_commit(self._cursor)
         return result
 
     def attempt(self, tx: Tx, work: Callable[[Tx], T]) -> T:
@@ -144,8 +155,9 @@ class SQLiteSession:
 
     def close(self) -> None:
         """Close, having copied the log into the database file when nobody else uses it."""
-        with contextlib.suppress(sqlite3.Error):
-            if not self._connection.execute("PRAGMA query_only").fetchone()[0]:
+        if self._checkpoints is not None:
+            self._checkpoints.close()
+            with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
         self._connection.close()
 

@@ -96,7 +96,8 @@ class Writer:
         `detail` is the row of a bulk; for a plain unit, whether nobody else may write meanwhile.
         Cancelling the future does not take the unit back.
         """
-        self._check_open()
+        if self._closed:
+            raise _closed()
         loop = self._running_loop()
         future: _Future = loop.create_future()
         self._waiting.append((unit, detail, future))
@@ -105,7 +106,8 @@ class Writer:
 
     def post(self, unit: Unit | Bulk[Any], detail: Any) -> None:
         """Queue a unit that nobody waits for; its failure is logged."""
-        self._check_open()
+        if self._closed:
+            raise _closed()
         self._waiting.append((unit, detail, None))
         self._wake_soon(self._running_loop())
 
@@ -120,10 +122,6 @@ class Writer:
         """After `stop`: finish what is queued, end the thread, close the session. Blocks."""
         self._thread.join()
         self._session.close()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StorageError("the database is closed")
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         """This thread's loop. Remembered: Python 3.11 asks the system for the process's id each
@@ -261,6 +259,10 @@ def _together(tx: Tx, batch: list[_Entry]) -> list[_Outcome]:
     except BaseException as error:
         raise _UnitFailed from error
     return outcomes
+
+
+def _closed() -> StorageError:
+    return StorageError("the database is closed")
 
 
 def _rank(item: tuple[Bulk[Any], Any]) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from functools import partial
 from typing import Any
 
 import structlog
@@ -65,7 +64,7 @@ async def _conclude(drive: Drive) -> None:
         await _end(drive, Outcome("failed", error=out_of_time(drive.run)))
     except ReleaseInterrupt:
         release = drive.journal.release
-        await drive.insist(partial(release, drive.claim, now=drive.clock.now()))
+        await drive.insist(release, drive.claim, now=drive.clock.now())
 
 
 async def _outcome(drive: Drive) -> Outcome:
@@ -120,7 +119,7 @@ def _judge(drive: Drive, operation: Operation[Any, Any], body: asyncio.Task[Any]
     drive.replay.check_complete()
     try:
         output = operation.result.dump(body.result())
-        operation.result.load(output)  # what nobody could read again is no result
+        operation.result.settle(body.result(), output)  # what nobody could read again is none
         return Outcome("succeeded", output=output)
     except Unserializable as unserializable:
         return Outcome("failed", error=describe_error(unserializable))
@@ -139,15 +138,15 @@ async def _end(drive: Drive, outcome: Outcome) -> None:
     if outcome.status == "failed":
         ended = drive.run._replace(status="failed", error=outcome.error, ended_at=now)
         then = follows_failure(drive.kit.registry, ended, now=now)
-    finish = partial(drive.journal.finish, drive.claim, outcome, now=now, then=then)
-    drive.kit.woken(await drive.insist(finish))
+    finish = drive.journal.finish
+    drive.kit.woken(await drive.insist(finish, drive.claim, outcome, now=now, then=then))
 
 
 async def _park(drive: Drive, pause: SuspendInterrupt) -> None:
-    park = partial(drive.journal.park, drive.claim, pause.until, pause.waiting_for)
+    park = drive.journal.park
     # Whoever claims what is due must hear of the times, too: one may come before all others.
     timed = pause.until is not None or drive.run.deadline_at is not None
-    if await drive.insist(park) or timed:
+    if await drive.insist(park, drive.claim, pause.until, pause.waiting_for) or timed:
         drive.kit.woken([drive.run.id])
 
 

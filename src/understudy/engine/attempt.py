@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -13,7 +12,7 @@ from understudy.engine.drive import Drive
 from understudy.engine.replay import Call
 from understudy.engine.retry import Retry
 from understudy.engine.run import Step, describe_error
-from understudy.errors import Permanent, StepFailed
+from understudy.errors import StepFailed
 
 
 class Task(NamedTuple):
@@ -83,14 +82,14 @@ def step_failed(step: Step) -> StepFailed:
 
 async def _try_once(drive: Drive, call: Call, before: Step | None, task: Task) -> tuple[Any, Step]:
     """One attempt and its record: the value and how the step stands now."""
-    if drive.kit.held is not None:
-        await drive.kit.held()  # after a pause of the process, others may have done it
+    if held := drive.kit.held():
+        await held  # after a pause of the process, others may have done it
     drive.check()
     number = 1 if before is None else before.attempt + 1
     started = drive.clock.now()
     first = started if before is None else before.started_at
     try:
-        value = await _run(drive, task)
+        value = await run_body(task.function, task.arguments, task.timeout, drive.clock)
         text = task.codec.dump(value)
         value = task.codec.settle(value, text)
     except Exception as error:  # noqa: BLE001 - the edge where any failure of a body is journalled
@@ -107,17 +106,6 @@ async def _try_once(drive: Drive, call: Call, before: Step | None, task: Task) -
     step = call.stands("succeeded", first, attempt=number, result=text, ended_at=now)
     await drive.record(step)
     return value, step
-
-
-async def _run(drive: Drive, task: Task) -> Any:
-    try:
-        return await run_body(task.function, task.arguments, task.timeout, drive.clock)
-    except asyncio.CancelledError as error:
-        current = asyncio.current_task()
-        if current is not None and not current.cancelling():
-            # Nobody cancelled us: the body gave up on something of its own.
-            raise Permanent("the step's body was cancelled from inside") from error
-        raise
 
 
 async def _await_next_attempt(drive: Drive, step: Step) -> None:

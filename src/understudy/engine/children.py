@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from understudy.engine.attempt import known_result
@@ -22,7 +21,7 @@ async def call(drive: Drive, call: Call, operation: Operation[Any, Any], data: A
         child = child_run(drive.run, call.key, operation, data, now=started)
         step = call.stands("waiting", started)
         wanted = submission_of(operation, child)
-        await drive.insist(partial(drive.journal.start_child, drive.claim, step, wanted))
+        await drive.insist(drive.journal.start_child, drive.claim, step, wanted)
         drive.kit.woken([child.id])
     child = await _ended_child(drive, call)
     ended = drive.clock.now()
@@ -45,7 +44,7 @@ async def call(drive: Drive, call: Call, operation: Operation[Any, Any], data: A
 async def _ended_child(drive: Drive, call: Call) -> Run:
     while True:
         seen = drive.wakes
-        child = await drive.insist(partial(drive.journal.child_of, drive.run.id, call.key))
+        child = await drive.insist(drive.journal.child_of, drive.run.id, call.key)
         assert child is not None, "the call's step and its run were stored together"
         if child.done:
             return child

@@ -40,28 +40,44 @@ class Codec:
                 if not text.isascii():
                     text.encode()  # half a surrogate pair is no text that a database takes
                 return text
-            # What `TypeAdapter.dump_json` does, without its thirteen options.
-            return self._adapter.serializer.to_json(value, warnings="error").decode()
+            # What `TypeAdapter.dump_json` does, without its thirteen options. A value of another
+            # type is not warned of: `load` judges it, on the first run as on every replay.
+            return self._adapter.serializer.to_json(value, warnings=False).decode()
         except (TypeError, ValueError, RecursionError, PydanticSerializationError) as error:
-            raise Unserializable(
-                f"a result of type {type(value).__name__} cannot be remembered: {error}; "
-                "return JSON values, or declare a pydantic return type"
-            ) from error
+            raise _not_remembered(value, error) from error
 
     def load(self, text: str) -> Any:
         """The value. Raises `Unserializable` if the text does not fit the declared type."""
-        if self._adapter is None:
-            return json.loads(text)
         try:
-            return self._adapter.validator.validate_json(text)
+            return self._read(text)
         except ValidationError as error:
             raise Unserializable(
                 f"the remembered result no longer fits its type: {error}"
             ) from error
 
     def settle(self, value: Any, text: str) -> Any:
-        """What the operation receives on the first run: the same as `load(text)` will give."""
-        return value if type(value) in _SCALARS and self._adapter is None else self.load(text)
+        """What the operation receives on the first run: the same as `load(text)` will give.
+
+        Raises `Unserializable` for what could not be loaded.
+        """
+        if type(value) in _SCALARS and self._adapter is None:
+            return value
+        try:
+            return self._read(text)
+        except ValidationError as error:
+            raise _not_remembered(value, error) from error
+
+    def _read(self, text: str) -> Any:
+        if self._adapter is None:
+            return json.loads(text)
+        return self._adapter.validator.validate_json(text)
+
+
+def _not_remembered(value: Any, error: Exception) -> Unserializable:
+    return Unserializable(
+        f"a result of type {type(value).__name__} cannot be remembered: {error}; "
+        "return JSON values, or declare a pydantic return type"
+    )
 
 
 _PLAIN = Codec()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, TypeVar, overload
 
 from pydantic import BaseModel
@@ -236,7 +235,7 @@ class Context:
             seen = drive.wakes
             look = drive.journal.await_signal
             now = drive.clock.now()
-            step = await drive.insist(partial(look, drive.claim, step, wait, now=now))
+            step = await drive.insist(look, drive.claim, step, wait, now=now)
             if step.ended_at is not None:
                 return _signal_data(step)
             await drive.pause(wait.due_at, waiting_for, wakes=seen)
@@ -249,8 +248,8 @@ class Context:
         asking = Asking(drive.run.tenant, drive.run.user)
         starts = started_by(drive.kit.registry, name, json.loads(data), asking, now=now)
         signal = Signal(drive.run.tenant, name, data)
-        emit = partial(drive.journal.emit, drive.claim, step, signal, starts)
-        drive.kit.woken(await drive.insist(emit))
+        emit = drive.journal.emit
+        drive.kit.woken(await drive.insist(emit, drive.claim, step, signal, starts))
 
 
 def _signal_data(step: Step) -> Any:

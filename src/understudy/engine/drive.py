@@ -13,7 +13,7 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from understudy.clock import Clock
 from understudy.engine.branch import Branch
@@ -33,6 +33,7 @@ from understudy.engine.run import Claimed, Step
 from understudy.errors import Diverged, StorageError
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 SHORT_PAUSE = 2.0
 """Seconds: a shorter pause is slept in memory, and so long a wait stays there for its signal."""
@@ -45,11 +46,16 @@ _TURNS = 20
 between the call and the operation takes one or two."""
 
 
+def _surely() -> None:
+    """Nobody else could take the runs."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Kit:
     """What every driver of a worker shares.
 
-    `held` returns once the worker is sure that what it has claimed is still its own.
+    `held` is None while the worker is sure that what it has claimed is still its own, else it
+    returns once it is.
     """
 
     journal: Journal
@@ -58,7 +64,7 @@ class Kit:
     woken: Callable[[list[str]], None]
     chance: random.Random = dataclasses.field(default_factory=random.Random)
     short_pause: float = SHORT_PAUSE
-    held: Callable[[], Awaitable[None]] | None = None
+    held: Callable[[], Awaitable[None] | None] = _surely
 
 
 @dataclasses.dataclass(slots=True)
@@ -158,22 +164,22 @@ class Drive:
                 except Diverged as diverged:
                     raise self._diverge(diverged) from None
 
-    async def record(self, step: Step) -> None:
+    def record(self, step: Step) -> Coroutine[Any, Any, None]:
         """Remember how a step stands. Durable on return."""
-        await self.insist(partial(self.journal.record, self.claim, step))
+        return self.insist(self.journal.record, self.claim, step)
 
-    async def insist(self, write: Callable[[], Awaitable[T]]) -> T:
+    async def insist(self, write: Callable[P, Awaitable[T]], *of: P.args, **named: P.kwargs) -> T:
         """Make a change, again if the disk refuses it: what a step has done is not thrown away.
 
         After the last refusal the operation cannot go on, whatever it makes of the error.
         """
         for pause in _WRITE_AGAIN:
             try:
-                return await write()
+                return await write(*of, **named)
             except StorageError:
                 await self.clock.sleep(pause)
         try:
-            return await write()
+            return await write(*of, **named)
         except StorageError as error:
             self.ending = error
             raise

@@ -10,7 +10,7 @@ may have been done elsewhere meanwhile.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
@@ -82,9 +82,16 @@ class Lease:
             self._beats.tell = _nobody  # what is on its way says nothing of the next lease
             await self._beats.close()
 
-    async def held(self) -> None:
-        """Return once the lease is surely held: at once, unless the last renewal is long ago."""
-        while self.gone or self._clock.now() >= self._sure_until:
+    def held(self) -> Awaitable[None] | None:
+        """None while the lease is surely held; after too long a silence, await that it is again."""
+        return None if self._sure else self._held()
+
+    @property
+    def _sure(self) -> bool:
+        return not self.gone and self._clock.now() < self._sure_until
+
+    async def _held(self) -> None:
+        while not self._sure:
             self._beaten.clear()
             await self._beaten.wait()
 

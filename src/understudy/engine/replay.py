@@ -14,6 +14,7 @@ from typing import Any
 from understudy.engine.run import Step, StepKind, StepState
 from understudy.errors import Diverged
 
+_LONGEST = 200
 _RESERVED = frozenset("@#[]")
 
 
@@ -95,14 +96,14 @@ class Replay:
             )
 
     def _next_key(self, name: str, branch: str) -> str:
-        if not name or len(name) > 200 or not _RESERVED.isdisjoint(name):
+        key = f"{name}@{branch}" if branch else name
+        count = self._occurrences.get(key, 0) + 1
+        if count == 1 and (not 0 < len(name) <= _LONGEST or not _RESERVED.isdisjoint(name)):
             raise ValueError(
-                f"a step's name is 1 to 200 characters without '@', '#', '[', ']': {name!r}"
+                f"a step's name is 1 to {_LONGEST} characters without '@', '#', '[', ']': {name!r}"
             )
-        if branch:
-            name = f"{name}@{branch}"
-        count = self._occurrences[name] = self._occurrences.get(name, 0) + 1
-        return name if count == 1 else f"{name}#{count}"
+        self._occurrences[key] = count
+        return key if count == 1 else f"{key}#{count}"
 
     def _call(self, key: str, name: str, kind: StepKind) -> Call:
         seq = self._calls

@@ -112,7 +112,7 @@ async def test_the_first_run_and_every_replay_see_the_same(journal: Journal) -> 
         (broken_text, "Unserializable", "str cannot be remembered"),
         (undeclared, "Unserializable", "Unknown cannot be remembered"),
         (wrong, "Unserializable", "cannot be remembered"),
-        (lost, "Unserializable", "no longer fits its type"),
+        (lost, "Unserializable", "list cannot be remembered"),
         (exits, "Permanent", "sys.exit(3)"),
         (exits_in_its_thread, "Permanent", "sys.exit(3)"),
         (says_broken_text, "ValueError", "cannot open \\udce4.jpg"),

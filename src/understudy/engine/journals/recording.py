@@ -9,7 +9,7 @@ from understudy.db.database import Bulk
 from understudy.db.tx import Row, Tx
 from understudy.engine.interrupts import SupersededInterrupt
 from understudy.engine.journals import statements as sql
-from understudy.engine.journals.rows import as_json, run_of, run_row
+from understudy.engine.journals.rows import as_json, new_run_row, run_of
 from understudy.engine.run import Claim, Outcome, Run, Submission, WaitFor
 
 _ARTIFACT_IDS = re.compile(r'"(art_[0-9a-z]{26})"')
@@ -66,7 +66,7 @@ def finish_row(claim: Claim, outcome: Outcome, now: float) -> Row:
 
 
 def _submit_many(tx: Tx, runs: Sequence[Run]) -> None:
-    tx.execute_rows(sql.INSERT_RUNS, [run_row(run) for run in runs])
+    tx.execute_rows(sql.INSERT_RUNS, [new_run_row(run) for run in runs])
     tx.announce()
 
 

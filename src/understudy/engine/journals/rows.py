@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 from understudy.db.tx import Row
+from understudy.engine.journals.statements import NEW_RUN_COLUMNS, RUN_COLUMNS
 from understudy.engine.run import Claim, Run, Step
 
 _RUN_JSON = tuple(Run._fields.index(name) for name in ("waiting_for", "progress", "error"))
@@ -26,12 +29,10 @@ def run_of(row: Row) -> Run:
     return Run(*values)
 
 
-def run_row(run: Run) -> Row:
-    """The columns of a run."""
-    values = list(run)
-    for index in _RUN_JSON:
-        values[index] = as_json(values[index])
-    return tuple(values)
+new_run_row: Callable[[Run], Row] = itemgetter(
+    *(RUN_COLUMNS.split(", ").index(name) for name in NEW_RUN_COLUMNS.split(", "))
+)
+"""The columns of a run that is new."""
 
 
 def step_of(row: Row) -> Step:

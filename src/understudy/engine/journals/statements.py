@@ -28,14 +28,20 @@ _RUN_TYPES = {
     "started_at": "float8",
     "ended_at": "float8",
 }
+# What a new run may have: the rest of its row is empty.
+NEW_RUN_COLUMNS = (
+    "id, tenant, user_id, operation, version, input, status, plan, epoch, attempt, wake_at, "
+    "parent_id, parent_key, root_id, lane, concurrency_key, throttle_key, held, deadline_at, "
+    "finish_within, idempotency_key, forked_from, created_at"
+)
 STEP_COLUMNS = "key, seq, name, kind, state, attempt, due_at, result, error, started_at, ended_at"
 
 
 # Runs.
 
 INSERT_RUNS = RowsStatement(
-    {name: _RUN_TYPES.get(name, "text") for name in RUN_COLUMNS.split(", ")},
-    f"INSERT INTO runs ({RUN_COLUMNS}) SELECT * FROM {{rows}} AS r WHERE true "  # noqa: S608
+    {name: _RUN_TYPES.get(name, "text") for name in NEW_RUN_COLUMNS.split(", ")},
+    f"INSERT INTO runs ({NEW_RUN_COLUMNS}) SELECT * FROM {{rows}} AS r WHERE true "  # noqa: S608
     # A unit is run again when nobody can tell whether it was committed.
     "ON CONFLICT (id) DO NOTHING",
 )

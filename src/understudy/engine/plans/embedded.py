@@ -53,14 +53,14 @@ class Embedded:
         info: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self._limits = limits or Limits()
-        self._kit = dataclasses.replace(kit, woken=self._woken, held=self._held)
-        self._announce = kit.woken
         self._scope = scope
         self._schedules = schedules
         self._info = info
         self._nudged = asyncio.Event()
-        self._worker = Worker(self._kit, capacity=self._limits.capacity, on_idle=self._left)
         self._lease = Lease(kit.journal, kit.clock, self._limits.lease, self._said)
+        self._announce = kit.woken
+        self._kit = dataclasses.replace(kit, woken=self._woken, held=self._lease.held)
+        self._worker = Worker(self._kit, capacity=self._limits.capacity, on_idle=self._left)
         self._lease.lost = lambda: self._spawn(self._begin_again())
         self._lease.lapsed = lambda: self._spawn(self._adopt())
         self._loops: list[asyncio.Task[None]] = []
@@ -141,9 +141,6 @@ class Embedded:
         if run_ids:
             self.wake(run_ids)
             self._announce(run_ids)
-
-    async def _held(self) -> None:
-        await self._lease.held()
 
     def _left(self, run: Run) -> None:
         """A run has left memory: there is room, perhaps also in its lane, and its parent is due."""

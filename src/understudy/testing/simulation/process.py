@@ -18,7 +18,7 @@ from understudy.engine.journals.claiming import Claiming
 from understudy.engine.journals.database import DatabaseJournal
 from understudy.engine.plans.embedded import Embedded, Limits
 from understudy.engine.registry import Registry
-from understudy.engine.run import Run, Scope
+from understudy.engine.run import Run
 from understudy.engine.schedules import Schedules
 from understudy.errors import StorageError
 from understudy.testing.peers import View
@@ -125,7 +125,7 @@ class _Watched:
 @functools.cache
 def _claiming() -> Claiming:
     registry = Registry(OPERATIONS, {Here: _nowhere})
-    return Claiming(Scope(registry.names, registry.flows))
+    return Claiming(registry.scope())
 
 
 class _Shared(View):
