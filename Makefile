@@ -45,7 +45,7 @@ prove: $(VENV)/.dev ## the long proofs; PROVE=0.1 runs a tenth of them
 	$(BIN)/python -m pytest -m prove --prove=$(PROVE) -p no:randomly --durations=0 -rP
 
 bench: $(VENV)/.bench ## measured beside named peers, in one run
-	@missed=0; for script in film whole_film durable latency cpu; do \
+	@missed=0; for script in film whole_film durable latency cpu serving; do \
 	  $(BIN)/python bench/$$script.py || missed=1; echo; done; exit $$missed
 
 bench-large: $(VENV)/.bench ## the engine beside a million runs that sleep or have ended

@@ -24,7 +24,11 @@ from understudy import errors
 from understudy.cli.main import app
 from understudy.cli.operations import described, fields
 from understudy.engine.operation import Operation
+from understudy.engine.registry import Provide, Registry
 from understudy.settings import Settings
+from understudy.web import openapi
+from understudy.web.app import routed
+from understudy.web.problem import PROBLEMS
 
 REFERENCE = Path(__file__).parent / "reference"
 MADE = "<!-- Made by `make docs` from the code; edit that instead. -->"
@@ -117,10 +121,65 @@ def operation_page() -> str:
     return "\n\n".join(parts)
 
 
+def problem_page() -> str:
+    """Every refusal of the HTTP API."""
+    rows: list[tuple[object, ...]] = [
+        (
+            f"`{kind.code}`",
+            kind.status,
+            "yes" if kind.retriable else "no",
+            kind.meaning.replace("\n", " "),
+        )
+        for kind in PROBLEMS.values()
+    ]
+    head = (
+        "# Problems\n\nEvery refusal of the HTTP API is `application/problem+json` (RFC 9457):"
+        " `type` (`/problems/CODE`, which answers with what is said here), `title`, `status`,"
+        " `detail`, `instance`, `code`, `category`, `errors` and `retry_after` (seconds). Decide"
+        " by `code`; `detail` is for people. `errors` names what is at fault: a JSON pointer into"
+        " the body (`/input/times`), or `query:NAME`, `header:NAME`."
+    )
+    headings = ("Code", "Status", "Another try may help", "Meaning")
+    return f"{head}\n\n{table(headings, rows)}"
+
+
+def api_page() -> str:
+    """Every route of the HTTP API."""
+    # Nothing is run, so any object meets a need.
+    provided: dict[type, Provide] = dict.fromkeys(needs(), lambda _: None)
+    said = openapi.document(routed(), Registry(operations(), provided))
+    head = (
+        "# The HTTP API\n\nThe server has the whole description, with every schema and answer, at"
+        " `/openapi.json` (OpenAPI 3.1). A scope is what the key must have; `admin` has all,"
+        " `submit` implies `read`."
+    )
+    parts = [head]
+    by_tag: dict[str, list[tuple[object, ...]]] = {}
+    for path, methods in said["paths"].items():
+        for method, route in methods.items():
+            scopes = [one["bearer"][0] for one in route.get("security", ()) if "bearer" in one]
+            what = route.get("description", "").partition("\n")[0]
+            answers = ", ".join(sorted(route["responses"]))
+            row = (f"`{method.upper()} {path}`", scopes[0] if scopes else "none", what, answers)
+            by_tag.setdefault(route["tags"][0], []).append(row)
+    for tag in said["tags"]:
+        rows = by_tag.get(tag["name"], [])
+        headings = ("Route", "Scope", "What it does", "Answers")
+        parts += [f"## {tag['name']}", tag["description"], table(headings, rows)]
+    return "\n\n".join(parts)
+
+
+def needs() -> set[type]:
+    """All that operations need."""
+    return {need for operation in operations() for need in operation.needs.values()}
+
+
 PAGES = {
+    "api.md": api_page,
     "cli.md": cli,
     "errors.md": error_page,
     "operations.md": operation_page,
+    "problems.md": problem_page,
     "settings.md": settings,
 }
 

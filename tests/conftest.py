@@ -27,6 +27,8 @@ Rounds = Callable[[int, int], int]
 
 _databases = itertools.count(1)
 
+_LOOPBACK = {"127.0.0.1", "::1", "localhost", None}
+
 _NETWORK = {"socket.bind", "socket.connect", "socket.getaddrinfo", "socket.gethostbyname"}
 
 
@@ -38,7 +40,10 @@ def _closed(event: str, arguments: tuple[Any, ...]) -> None:
     if event not in _NETWORK:
         return
     address = arguments[1] if event in {"socket.bind", "socket.connect"} else arguments[:2]
-    if not isinstance(address, str | bytes):  # a path: local to the machine
+    if isinstance(address, str | bytes):  # a path: local to the machine
+        return
+    host = address[0].decode() if isinstance(address[0], bytes) else address[0]
+    if host not in _LOOPBACK:
         raise NetworkUsed(f"{event} {address!r}")
 
 
@@ -48,7 +53,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Close the network for the whole process; sockets that are paths stay open."""
+    """Close the network for the whole process; paths and loopback stay open."""
     sys.addaudithook(_closed)
 
 

@@ -22,7 +22,7 @@ async def test_a_server_and_its_workers(settings: Settings) -> None:
     found = {check.name: check for check in await diagnose(settings)}
     assert found["database"].ok
     assert found["database"].detail.startswith("postgresql:///")
-    assert "schema 0002" in found["database"].detail
+    assert "schema 0003" in found["database"].detail
     assert found["worker"].detail == "nobody works; 0 runs unfinished"
     assert "GB free" in found["space"].detail  # though there is no home yet
     async with App.open(settings) as app, app.worker():

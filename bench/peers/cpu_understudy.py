@@ -26,6 +26,7 @@ from bench.attribution import Parts, Sampler, profiler, shares  # noqa: E402
 from bench.peers.counting import count, ended  # noqa: E402 - loading this file loads `count`
 
 from understudy.app import App  # noqa: E402 - the sources beside this file, installed or not
+from understudy.loop import run  # noqa: E402
 from understudy.settings import Settings  # noqa: E402
 
 CLIENTS, STEPS = 300, 5
@@ -106,4 +107,4 @@ async def main(settings: Settings, seconds: float, *, wanted: bool) -> None:
 
 if __name__ == "__main__":
     told = Settings(database_url=sys.argv[1], home=Path(sys.argv[2]), load=__file__)
-    asyncio.run(main(told, float(sys.argv[3]), wanted=len(sys.argv) > 4))
+    run(main(told, float(sys.argv[3]), wanted=len(sys.argv) > 4))

@@ -20,6 +20,7 @@ from bench.peers.counting import count, ended  # noqa: E402 - loading this file 
 
 from understudy.app import App  # noqa: E402 - the sources beside this file, installed or not
 from understudy.db.database import sql  # noqa: E402
+from understudy.loop import run  # noqa: E402
 from understudy.settings import Settings  # noqa: E402
 
 _DURABILITY = sql("PRAGMA synchronous", "SHOW synchronous_commit")
@@ -49,4 +50,4 @@ async def main(settings: Settings, clients: int, steps: int, seconds: float) -> 
 
 if __name__ == "__main__":
     told = Settings(database_url=sys.argv[1], home=Path(sys.argv[2]), load=__file__)
-    asyncio.run(main(told, int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5])))
+    run(main(told, int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5])))

@@ -24,6 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 from bench.peers.napping import awake, nap  # noqa: E402 - loading this file loads `nap`
 
 from understudy.app import App  # noqa: E402 - the sources beside this file, installed or not
+from understudy.loop import run  # noqa: E402
 from understudy.settings import Settings  # noqa: E402
 
 WOKEN, CLAIMED, CLAIMS = 1000, 200, 15
@@ -83,4 +84,4 @@ async def main(settings: Settings, what: str, *details: str) -> None:
 
 if __name__ == "__main__":
     told = Settings(database_url=sys.argv[1], home=Path(sys.argv[2]), load=__file__)
-    asyncio.run(main(told, *sys.argv[3:]))
+    run(main(told, *sys.argv[3:]))

@@ -5,7 +5,6 @@ python bench/peers/latency_understudy.py URL HOME SECONDS
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from bench.peers.asking import print_waits  # noqa: E402
 from bench.peers.beginning import begun, ended, waited  # noqa: E402 - loading this file loads it
 
 from understudy.app import App  # noqa: E402 - the sources beside this file, installed or not
+from understudy.loop import run  # noqa: E402
 from understudy.settings import Settings  # noqa: E402
 
 
@@ -35,4 +35,4 @@ async def main(settings: Settings, seconds: float) -> None:
 
 if __name__ == "__main__":
     told = Settings(database_url=sys.argv[1], home=Path(sys.argv[2]), load=__file__)
-    asyncio.run(main(told, float(sys.argv[3])))
+    run(main(told, float(sys.argv[3])))

@@ -15,6 +15,15 @@ from typing import Any
 
 import structlog
 
+from understudy.accounts.attempts import Attempts
+from understudy.accounts.audit import Audit
+from understudy.accounts.keys import Keys
+from understudy.accounts.limits import Limits as KeyLimits
+from understudy.accounts.links import Links
+from understudy.accounts.operator import OperatorKey
+from understudy.accounts.sessions import Sessions
+from understudy.accounts.tenants import Tenants
+from understudy.accounts.webhooks import Webhooks
 from understudy.artifacts.artifacts import Artifacts
 from understudy.artifacts.stores.disk import Disk
 from understudy.capabilities.film import Film
@@ -24,7 +33,11 @@ from understudy.db.lock import WorkerLock
 from understudy.db.sqlite import SQLite
 from understudy.engine.drive import Kit
 from understudy.engine.engine import Engine
+from understudy.engine.forecasts import Forecasts
+from understudy.engine.history import History
 from understudy.engine.journals.database import DatabaseJournal
+from understudy.engine.journals.erasing import DatabaseErasing
+from understudy.engine.journals.history import DatabaseRecords
 from understudy.engine.operation import Operation
 from understudy.engine.plans.embedded import Embedded, Limits
 from understudy.engine.registry import Provide, Registry, load_file
@@ -33,12 +46,20 @@ from understudy.engine.schedules import Schedules
 from understudy.errors import ConfigError, Error
 from understudy.media.ffmpeg import find_ffmpeg
 from understudy.media.pool import MediaPool
+from understudy.operations.erasure import Eraser, erase_user
 from understudy.operations.morph import morph
 from understudy.operations.retention import Ages, Keeper, retention
+from understudy.operations.webhook import Courier, deliver_webhook, told_of
+from understudy.outbound import Fetcher
 from understudy.providers.local import Local
 from understudy.settings import Settings
 
-_BUILT_IN: tuple[Operation[Any, Any], ...] = (morph, retention)
+_BUILT_IN: tuple[Operation[Any, Any], ...] = (
+    morph,
+    retention,
+    deliver_webhook,
+    erase_user,
+)
 _ENTRY_POINTS = "understudy.operations"
 _DAY = 86_400.0
 _MOMENT = 0.5
@@ -59,6 +80,15 @@ class App:
     media: MediaPool
     registry: Registry
     engine: Engine
+    keys: Keys
+    sessions: Sessions
+    audit: Audit
+    limits: KeyLimits
+    attempts: Attempts
+    fetcher: Fetcher
+    webhooks: Webhooks
+    tenants: Tenants
+    links: Links
 
     @property
     def tenant(self) -> str:
@@ -74,32 +104,38 @@ class App:
         """
         clock = SystemClock()
         operations = [*_BUILT_IN, *_loaded(settings), *_installed()]
+        operator = _operator_key(settings)
         async with contextlib.AsyncExitStack() as stack:
             database = await stack.enter_async_context(await Database.open(settings.database_url))
             media = await stack.enter_async_context(MediaPool(settings.cores))
-            artifacts = Artifacts(
-                database=database,
-                store=Disk(settings.home / "artifacts", clock),
-                tmp=settings.home / "tmp",
-                clock=clock,
-                lifetime=settings.input_days * _DAY,
-                result_lifetime=settings.result_days * _DAY,
-                tenant=settings.tenant,
-            )
+            tenants = Tenants(database, clock)
+            artifacts = _artifacts(settings, database, clock, tenants)
             local = Local(media, find_ffmpeg(settings.ffmpeg))
 
             def files_of(run: Run) -> Artifacts:
                 return artifacts.bound(tenant=run.tenant, user=run.user, run_id=run.id)
 
-            journal = DatabaseJournal(database)
+            def courier_of(run: Run) -> Courier:
+                return Courier(webhooks, fetcher, clock, engine.view, run.tenant)
+
+            def eraser_of(run: Run) -> Eraser:
+                return Eraser(engine, erasing, artifacts.bound(tenant=run.tenant))
+
+            journal = DatabaseJournal(database, told_of)
+            erasing = DatabaseErasing(database)
             ages = Ages(settings.run_days, settings.failed_run_days)
-            keeper = Keeper(journal, artifacts, clock, ages)
+            keeper = Keeper(journal, artifacts, clock, ages, tenants)
             provided: dict[type, Provide] = {
                 Film: lambda _: local,
                 Artifacts: files_of,
                 Keeper: lambda _: keeper,
+                Courier: courier_of,
+                Eraser: eraser_of,
             }
             registry = Registry(operations, provided, settings.retries)
+            engine = Engine(journal, registry, clock, _forecasts(database, clock))
+            fetcher = Fetcher(clock, private_addresses=settings.private_addresses)
+            webhooks = Webhooks(database, clock, fetcher)
             yield cls(
                 settings=settings,
                 clock=clock,
@@ -108,7 +144,16 @@ class App:
                 artifacts=artifacts,
                 media=media,
                 registry=registry,
-                engine=Engine(journal, registry, clock),
+                engine=engine,
+                keys=Keys(database, clock, operator),
+                sessions=Sessions(database, clock, operator),
+                audit=Audit(database, clock),
+                limits=KeyLimits(clock, settings.key_per_minute, settings.key_at_once),
+                attempts=Attempts(clock),
+                fetcher=fetcher,
+                webhooks=webhooks,
+                tenants=tenants,
+                links=Links(database, clock, settings.link_hours * 3600),
             )
 
     @contextlib.asynccontextmanager
@@ -182,6 +227,11 @@ class _Word:
         }
 
 
+def _forecasts(database: Database, clock: Clock) -> Forecasts:
+    records = DatabaseRecords(database)
+    return Forecasts(History(records, clock), records, clock)
+
+
 def _rates(before: WriterStats, after: WriterStats, seconds: float) -> dict[str, float]:
     commits, units = after.commits - before.commits, after.units - before.units
     spent = after.commit_seconds - before.commit_seconds
@@ -202,6 +252,24 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 50)
+
+
+def _artifacts(settings: Settings, database: Database, clock: Clock, tenants: Tenants) -> Artifacts:
+    return Artifacts(
+        database=database,
+        store=Disk(settings.files_folder, clock),
+        tmp=settings.home / "tmp",
+        clock=clock,
+        lifetime=settings.input_days * _DAY,
+        result_lifetime=settings.result_days * _DAY,
+        terms=tenants,
+        tenant=settings.tenant,
+    )
+
+
+def _operator_key(settings: Settings) -> OperatorKey | None:
+    word = "" if settings.admin_key is None else settings.admin_key.get_secret_value().strip()
+    return OperatorKey(settings.tenant, word) if word else None
 
 
 def _loaded(settings: Settings) -> list[Operation[Any, Any]]:

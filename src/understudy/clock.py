@@ -35,6 +35,30 @@ class SystemClock:
         await asyncio.sleep(max(0.0, seconds))
 
 
+class BlockingClock(Protocol):
+    """The same for those who have no event loop: users of the blocking client."""
+
+    def now(self) -> float:
+        """Seconds since 1970-01-01 UTC."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Return when `seconds` have passed on this clock."""
+        ...
+
+
+class SystemBlockingClock:
+    """The machine's own clock."""
+
+    def now(self) -> float:
+        """Seconds since 1970-01-01 UTC."""
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        """Block this thread."""
+        time.sleep(max(0.0, seconds))
+
+
 class ManualClock:
     """A clock that moves only when told, for tests and simulations."""
 

@@ -16,6 +16,16 @@
     ├── Diverged                     the code no longer asks for what the journal remembers
     ├── NotFound                     no such run, artifact or operation for this tenant
     ├── Conflict                     the thing's state does not allow it
+    │   └── KeyReused                an idempotency key came with another asking
+    ├── Unauthorized                 no key, or none that is known and valid
+    ├── Forbidden                    the key is known, and may not do this
+    ├── OutOfRange                   a part of a file that begins behind its end
+    ├── TooLarge                     a body or a file is over its limit
+    ├── TooSlow                      a body did not come in time
+    ├── TooMany                      a rate, or a number at once, is over its limit
+    ├── AddressRefused               a URL that this server will not go to
+    ├── Busy                         the server holds as much as it may, or is about to end
+    ├── Unreachable                  another server did not answer as it should
     └── ConfigError                  the installation must be changed first
         ├── MissingNeed              an operation needs what nothing provides
         ├── SchemaTooNew             the database was written by a newer release
@@ -180,6 +190,84 @@ class Conflict(Error):
     status = 409
     retriable = False
     category: Category = "input"
+
+
+class KeyReused(Conflict):
+    """The idempotency key was used for another asking; choose a new one for a new asking."""
+
+    code = "idempotency_key_reused"
+    status = 422
+
+
+class Unauthorized(Error):
+    """Nobody knows who asks: no key, or none that is known and valid."""
+
+    code = "unauthorized"
+    status = 401
+    retriable = False
+    category: Category = "input"
+
+
+class Forbidden(Error):
+    """Who asks is known, and may not do this; the message names the scope that it takes."""
+
+    code = "forbidden"
+    status = 403
+    retriable = False
+    category: Category = "input"
+
+
+class OutOfRange(InputError):
+    """A part of a file was asked for that begins behind its end, which is at `size` bytes."""
+
+    code = "out_of_range"
+    status = 416
+
+    def __init__(self, message: str, *, size: int = 0) -> None:
+        super().__init__(message)
+        self.size = size
+
+
+class TooLarge(InputError):
+    """A body or a file is over its limit, which the message names."""
+
+    code = "too_large"
+    status = 413
+
+
+class TooSlow(InputError):
+    """A body came so slowly, or stopped coming, that nobody waits for it any longer."""
+
+    code = "too_slow"
+    status = 408
+    retriable = True
+
+
+class TooMany(Error):
+    """A rate, or a number at once, is over its limit; `retry_after` says when to come again."""
+
+    code = "too_many"
+    status = 429
+    category: Category = "input"
+
+
+class AddressRefused(InputError):
+    """A URL that this server will not go to; the message names the rule."""
+
+    code = "address_refused"
+
+
+class Busy(Transient):
+    """The server has as much as it may hold, or is about to end; come again."""
+
+    code = "busy"
+    category: Category = "internal"
+
+
+class Unreachable(Transient):
+    """Another server did not answer, or not as it should."""
+
+    code = "unreachable"
 
 
 class ConfigError(Error):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -64,6 +64,60 @@ class Settings(BaseSettings):
     input_days: float = Field(
         default=7.0, gt=0, description="How long inputs and intermediate files are kept."
     )
+    host: str = Field(default="127.0.0.1", description="The interface that `serve` listens on.")
+    port: int = Field(default=8288, ge=0, le=65535, description="Its port; 0 takes a free one.")
+    public_url: str = Field(
+        default="",
+        description="Where others reach this server, for links in answers: "
+        "`https://media.example.com`. Without it, links are relative to what was asked.",
+    )
+    admin_key: SecretStr | None = Field(
+        default=None,
+        description="A key with every right, besides those that `keys create` made: at least 20 "
+        "characters.",
+    )
+    upload_mb: float = Field(default=512.0, gt=0, description="The largest file one may upload.")
+    body_kb: float = Field(default=1024.0, gt=0, description="The largest JSON body.")
+    watchers: int = Field(
+        default=2000, ge=1, description="Event streams at once; one more is asked to come later."
+    )
+    key_per_minute: int = Field(
+        default=6000, ge=1, description="Requests a minute of a key that has no limit of its own."
+    )
+    key_at_once: int = Field(
+        default=200, ge=1, description="Requests at once of a key that has no limit of its own."
+    )
+    link_hours: float = Field(
+        default=24.0, gt=0, description="How long a signed download link works."
+    )
+    private_addresses: bool = Field(
+        default=False,
+        description="Let webhooks and input URLs reach this machine and its network, "
+        "for development.",
+    )
+    logs: Literal["auto", "text", "json"] = Field(
+        default="auto",
+        description="How `serve` and `work` write logs; auto is text on a terminal, else JSON.",
+    )
+    log_prompts: bool = Field(
+        default=False, description="Keep what customers wrote in logs, instead of masking it."
+    )
+
+    server: str = Field(
+        default="",
+        description="Another machine's server, which commands ask instead of working here.",
+    )
+    key: SecretStr | None = Field(default=None, description="The key to ask that server with.")
+
+    @property
+    def files_folder(self) -> Path:
+        """Where the bytes of artifacts lie."""
+        return self.home / "artifacts"
+
+    @property
+    def logs_folder(self) -> Path:
+        """Where log lines are kept, a file a day."""
+        return self.home / "logs"
 
     @model_validator(mode="after")
     def _absolute(self) -> Self:

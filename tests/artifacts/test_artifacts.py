@@ -159,6 +159,21 @@ async def test_a_stranger_finds_nothing(place: Opening) -> None:
         assert await p.rows() == (1, 1)
 
 
+async def test_the_door_of_a_file_s_own_tenant(place: Opening) -> None:
+    """Who has proven that he may have a file gets to it, whoever's it is, while it is there."""
+    async with place as p:
+        made = await p.files.bound(tenant="ours").put(b"shared", name="s", expires_in=60)
+        door = await p.files.door_of(made.id)
+        assert door.tenant == "ours"
+        assert (await door.path(made.id)).read_bytes() == b"shared"
+        p.clock.advance(60)
+        with pytest.raises(NotFound):
+            await (await p.files.door_of(made.id)).get(made.id)
+        await p.files.sweep()
+        with pytest.raises(NotFound, match=made.id):
+            await p.files.door_of(made.id)
+
+
 async def test_expiry(place: Opening) -> None:
     """What has expired is gone at once, and its bytes at the next sweep."""
     async with place as p:

@@ -42,7 +42,7 @@ def insert_run(tx: Tx, *, run_id: str, ended_at: float | None) -> None:
     row: dict[str, object] = dict.fromkeys(column.name for column in runs.columns)
     row |= {"id": run_id, "root_id": run_id, "tenant": "t", "operation": "x", "version": 1}
     row |= {"input": "{}", "plan": "embedded", "epoch": 1, "attempt": 1, "created_at": NOW}
-    row |= {"lane": "", "held": 0}
+    row |= {"lane": "", "held": 0, "change": 0}
     row |= {"status": "waiting" if ended_at is None else "canceled", "ended_at": ended_at}
     tx.execute(Statement(delete(runs).where(runs.c.id == bindparam("id"))), row)
     tx.execute(Statement(insert(runs)), row)

@@ -34,7 +34,7 @@ def test_the_same_key_is_the_same_run(understudy: Any) -> None:
     again = understudy.json(*words, "--set", "n=3")
     assert (first["id"], first["output"]) == (again["id"], again["output"])
     refused = understudy.json(*words, "--set", "n=4", code=1)["error"]
-    assert refused["code"] == "conflict"
+    assert refused["code"] == "idempotency_key_reused"
     assert first["id"] in refused["message"]
 
 

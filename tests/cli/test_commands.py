@@ -83,7 +83,7 @@ def test_a_bad_photo_leaves_nothing(understudy: Understudy, tmp_path: Path) -> N
         (
             ["run", "nothing"],
             "unknown_operation",
-            "known: ask, copy, count, gate, morph, retention, stay",
+            "known: ask, copy, count, deliver-webhook, erase-user, gate, morph, retention, stay",
         ),
         (["run", "count"], "invalid_input", "count: n: Field required"),
         (["run", "count", "--set", "n=x"], "invalid_input", "n: Input should be a valid integer"),

@@ -74,7 +74,7 @@ def run_row() -> Callable[[str], dict[str, Any]]:
         nothing = (
             "user_id claim worker cancel_requested_at waiting_for progress output error"
             " parent_id parent_key started_at ended_at concurrency_key throttle_key deadline_at"
-            " finish_within idempotency_key forked_from"
+            " finish_within idempotency_key forked_from webhook percent"
         )
         return dict.fromkeys(nothing.split()) | {
             "id": run_id,
@@ -89,6 +89,7 @@ def run_row() -> Callable[[str], dict[str, Any]]:
             "attempt": 1,
             "lane": "",
             "held": 0,
+            "change": 0,
             "wake_at": 1.0,
             "created_at": 1.0,
         }

@@ -13,6 +13,7 @@ from understudy.db.database import Database
 from understudy.db.postgres import PostgreSQL
 from understudy.engine.journal import Journal
 from understudy.engine.journals.database import DatabaseJournal
+from understudy.testing.conformance.rows import telling
 from understudy.testing.peers import peers
 
 
@@ -59,7 +60,7 @@ def database(request: pytest.FixtureRequest) -> Database:
 @pytest.fixture
 def journal(database: Database) -> Journal:
     """The journal in each database."""
-    return DatabaseJournal(database)
+    return DatabaseJournal(database, tells=telling)
 
 
 Journals = tuple[Journal, Journal]

@@ -11,6 +11,7 @@ from understudy import Concurrency, Context, Throttle, operation
 from understudy.engine.crowd import Crowd
 from understudy.engine.registry import Registry
 from understudy.engine.run import QueueRow, WorkerRow
+from understudy.engine.situation import Ahead
 from understudy.engine.view import run_view
 from understudy.testing.conformance.rows import NOW, a_run
 
@@ -114,3 +115,45 @@ def test_who_does_not_stand_in_a_queue_waits_for_something_else() -> None:
     assert (waiting.kind, waiting.text) == ("signal", "the signal 'paid'")
     assert run_view(a_run(status="succeeded", output="1"), [], crowd).waiting_for is None
     assert run_view(a_run(), []).waiting_for is None
+
+
+@pytest.mark.parametrize(
+    ("run", "place", "kind", "text", "position"),
+    [
+        ({}, 0, "worker", "a free worker", 1),
+        ({}, 2, "queue", "place 3 in the queue", 3),
+        ({}, 1000, "queue", "place 1001 or later in the queue", 1001),
+        (
+            {"concurrency_key": "t/ann", "user": "ann", "held": 1},
+            4,
+            "concurrency",
+            "a place: 2 of 2 runs of film for user ann are being driven",
+            5,
+        ),
+    ],
+)
+def test_a_place_in_the_queue_is_told(
+    run: dict[str, Any], place: int, kind: str, text: str, position: int
+) -> None:
+    """In words and as a number, from 1, also beside a limit that holds the run."""
+    crowd = Crowd(Registry([film], {}), [ALIVE], [driven("film", "t/ann", 2)], now=NOW)
+    waits = run_view(a_run(**run), [], crowd, place=place).waiting_for
+    assert waits is not None
+    assert (waits.kind, waits.text, waits.position) == (kind, text, position)
+
+
+def test_how_fast_a_queue_goes_is_how_many_of_it_are_driven() -> None:
+    """Of its lane, or of its concurrency key where that holds it; nothing goes without a worker."""
+    queues = [
+        driven("film", "t/ann", 2),
+        driven("film", "t/bob", 1),
+        driven("poem", None, 5),
+        driven("gone", None, 1),
+    ]
+    crowd = Crowd(Registry([film], {}), [ALIVE], queues, now=NOW)
+    assert crowd.ahead(a_run(lane="film"), 7) == Ahead(7, 3)
+    assert crowd.ahead(a_run(), 7) == Ahead(7, 6)
+    assert crowd.ahead(a_run(lane="film", held=1, concurrency_key="t/bob"), 7) == Ahead(7, 1)
+    assert crowd.ahead(a_run(), None) == Ahead(0, 6)
+    gone = Crowd(Registry([film], {}), [DEAD], queues, now=NOW)
+    assert gone.ahead(a_run(), 7) == Ahead(7, 6, alive=False)

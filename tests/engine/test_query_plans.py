@@ -9,7 +9,7 @@ from typing import Any
 from understudy.db.database import Database, RowsStatement, Statement, Tx
 from understudy.db.database import sql as plain
 from understudy.engine.flow import Flow
-from understudy.engine.journals import claiming, upkeep
+from understudy.engine.journals import accepting, claiming, looking, upkeep
 from understudy.engine.journals import statements as sql
 from understudy.engine.journals.database import DatabaseJournal
 from understudy.engine.run import Scope, Submission
@@ -38,6 +38,9 @@ _SAID: dict[str, Any] = {
     "worker": "w",
     "name": "answer",
     "tenant": TENANT,
+    "user": "ann",
+    "wake_at": NOW,
+    "before_id": None,
     "operation": "film",
     "idempotency_key": "k",
     "due_at": None,
@@ -71,6 +74,11 @@ HOT: dict[str, tuple[Statement, set[str]]] = {
     "open children": (sql.OPEN_CHILDREN, {"runs_by_parent"}),
     "the run of a key": (sql.SAME_KEY, {"runs_idempotent"}),
     "a run": (sql.RUN, {"runs_pkey"}),
+    "runs of a user": (sql.RUNS_OF_USER, {"runs_by_user"}),
+    "open runs of a user": (sql.OPEN_RUNS_OF_USER, {"runs_by_user", "runs_open"}),
+    "a place in the queue": (looking.PLACE, {"runs_due"}),
+    "a place among the held": (looking.PLACE_AMONG_HELD, {"runs_held"}),
+    "a request": (accepting.REQUEST, {"requests_pkey"}),
     "a held claim": (sql.HELD, {"runs_pkey"}),
     "a park": (sql.PARK, {"runs_pkey"}),
     "a release": (sql.RELEASE, {"runs_pkey"}),
@@ -92,6 +100,8 @@ MANY: dict[str, tuple[RowsStatement, tuple[Any, ...], set[str]]] = {
     "results": (sql.RECORD, _A_STEP, {"runs_pkey"}),
     "ends": (sql.FINISH_MANY, ("run_1", "t", 1, "succeeded", "{}", None, NOW), {"runs_pkey"}),
     "waits that end": (sql.CLOSE_WAITS_OF, ("run_1",), {"waits_pkey"}),
+    "what is watched": (looking.CHANGED, (0, "run_1", None, 1, 1, 1), {"runs_pkey", "steps_pkey"}),
+    "steps that are watched": (looking.CHANGED_STEPS, (0, "run_1", 1), {"steps_pkey"}),
     "progress": (sql.PROGRESS, ("run_1", "t", 1, "{}"), {"runs_pkey"}),
     "runs forgotten": (upkeep.FORGET_RUNS, ("run_1",), {"runs_pkey"}),
 }

@@ -12,6 +12,7 @@ from understudy.engine.run import describe_error
 from understudy.engine.view import run_view
 from understudy.errors import Error, MediaError, Transient, WaitTimeout
 from understudy.testing.conformance.rows import FAULT, NOW, a_run, a_step, failed_step
+from understudy.wire import WaitingView
 
 
 @pytest.mark.parametrize(
@@ -66,8 +67,11 @@ def test_a_run_is_shown_as_json() -> None:
     view = run_view(run, [a_step(), failed_step("b", 1)]).model_dump()
     assert view["input"] == {"n": 1}
     assert (view["done"], view["output"], view["ended_at"]) == (False, None, None)
-    said = {**waiting, "until": "2027-01-15T08:00:01.000Z", "expected": None, "found": None}
-    assert view["waiting_for"] == said
+    assert view["waiting_for"] == {
+        **dict.fromkeys(WaitingView.model_fields),
+        **waiting,
+        "until": "2027-01-15T08:00:01.000Z",
+    }
     assert view["started_at"] == view["created_at"] == "2027-01-15T08:00:00.000Z"
     assert view["steps"][1]["error"] == {**FAULT, "step": "b"}
     ended = a_run(status="failed", error=FAULT, output=None, ended_at=NOW)

@@ -19,8 +19,8 @@ from understudy.engine import advance
 from understudy.engine.branch import Branch
 from understudy.engine.drive import Drive
 from understudy.engine.flow import Throttle
+from understudy.engine.journals import claiming, ending, statements, upkeep
 from understudy.engine.journals import database as journal
-from understudy.engine.journals import ending, statements, upkeep
 from understudy.engine.plans.embedded import Embedded
 from understudy.engine.worker import Worker
 from understudy.testing.simulation import ACTIONS, FAULTS, Tally, simulate
@@ -205,6 +205,17 @@ def forgets_deadlines(patch: Patch) -> None:
     _rewrite(patch, upkeep, "NEXT_DEADLINE", "deadline_at IS NOT NULL", "1 = 0")
 
 
+def counts_from_one(patch: Patch) -> None:
+    """Each tenure numbers the changes of its steps as if there were none before."""
+    claim = claiming._claim
+    patch.setattr(claiming, "_claim", lambda run, token, _: claim(run, token, ()))
+
+
+def parks_unnumbered(patch: Patch) -> None:
+    """Who watches a run does not see that it has parked."""
+    _rewrite(patch, statements, "PARK", "change = change + 1, ", "")
+
+
 _PLANTS = [
     checks_no_fence,
     forgets_what_it_saw,
@@ -222,6 +233,8 @@ _PLANTS = [
     counts_nobody,
     lets_all_start,
     forgets_deadlines,
+    counts_from_one,
+    parks_unnumbered,
 ]
 
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from understudy import Context, Permanent, operation
+from understudy.accounts.tenants import Days, Tenants
 from understudy.artifacts.artifacts import Artifacts
 from understudy.artifacts.stores.disk import Disk
 from understudy.clock import ManualClock
@@ -38,8 +39,11 @@ async def waits(ctx: Context, input: Given) -> Answer:
 
 
 @asynccontextmanager
-async def kept(home: Path, days: float) -> AsyncIterator[Harness]:
-    """A worker with an ended run of each kind and an open one, so many days later."""
+async def kept(home: Path, days: float, own: Days | None = None) -> AsyncIterator[Harness]:
+    """A worker with an ended run of each kind and an open one, so many days later.
+
+    With `own`, that is what their tenant has set.
+    """
     async with Database.in_memory() as database:
         journal, clock = DatabaseJournal(database), ManualClock()
         artifacts = Artifacts(
@@ -51,7 +55,10 @@ async def kept(home: Path, days: float) -> AsyncIterator[Harness]:
             result_lifetime=_DAY,
             tenant=TENANT,
         )
-        keeper = Keeper(journal, artifacts, clock, Ages(days=90, failed_days=180))
+        tenants = Tenants(database, clock)
+        if own is not None:
+            await tenants.set(TENANT, own)
+        keeper = Keeper(journal, artifacts, clock, Ages(days=90, failed_days=180), tenants)
         async with Harness(
             [works, fails, waits, retention], journal=journal, provided={Keeper: keeper}
         ) as harness:
@@ -90,6 +97,26 @@ async def test_all_that_ended_goes_one_day(tmp_path: Path) -> None:
     async with kept(tmp_path, days=181) as harness:
         await harness.result((await harness.submit("retention")).id)
         assert await left(harness) == {"waits"}
+
+
+async def test_a_tenant_keeps_its_runs_as_long_as_it_has_set(tmp_path: Path) -> None:
+    """Its own time counts, longer or shorter; what it has not set is as for all."""
+    async with kept(tmp_path, days=91, own=Days(runs=92)) as harness:
+        await harness.run("retention")
+        assert await left(harness) == {"works", "fails", "waits"}
+    async with kept(tmp_path, days=11, own=Days(failed_runs=10)) as harness:
+        await harness.run("retention")
+        assert await left(harness) == {"works", "waits"}
+    async with kept(tmp_path, days=181, own=Days(runs=200)) as harness:
+        await harness.run("retention")
+        assert await left(harness) == {"works", "waits"}
+
+
+async def test_a_time_for_files_changes_nothing_for_runs(tmp_path: Path) -> None:
+    """A tenant that has set only that has the installation's time for its runs."""
+    async with kept(tmp_path, days=91, own=Days(results=500)) as harness:
+        await harness.run("retention")
+        assert await left(harness) == {"fails", "waits"}
 
 
 async def test_it_starts_by_the_clock() -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from understudy import ids
 from understudy.artifacts import records
@@ -36,13 +36,22 @@ class Swept(NamedTuple):
     """Temporary folders of dead processes."""
 
 
+class Terms(Protocol):
+    """For how long tenants want their files kept."""
+
+    async def lifetime(self, tenant: str, *, result: bool) -> float | None:
+        """Seconds, for results or for other files; None leaves it to the installation."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Artifacts:
     """The files of one tenant (and, when bound, of one user and run).
 
     `tmp` holds workspaces and should lie on the store's file system, so that a finished file is
     moved in and not copied. `lifetime` (seconds) is how long a file is kept that names no time of
-    its own, `result_lifetime` how long what customers asked for is; None is for ever.
+    its own, `result_lifetime` how long what customers asked for is; None is for ever. A tenant may
+    have other `terms`.
     """
 
     database: Database
@@ -51,6 +60,8 @@ class Artifacts:
     clock: Clock
     lifetime: float | None = None
     result_lifetime: float | None = None
+    terms: Terms | None = None
+    keeps_results: bool = False
     tenant: str = "default"
     user: str | None = None
     run_id: str | None = None
@@ -64,7 +75,17 @@ class Artifacts:
     @property
     def results(self) -> Artifacts:
         """The same door for what a customer asked for, which is kept longer."""
-        return dataclasses.replace(self, lifetime=self.result_lifetime)
+        return dataclasses.replace(self, lifetime=self.result_lifetime, keeps_results=True)
+
+    async def door_of(self, artifact_id: str) -> Artifacts:
+        """The door of the artifact's own tenant, for whoever has proven that he may have it.
+
+        Raises NotFound for an id that never was or was deleted.
+        """
+        tenant = await self.database.read(partial(records.tenant_of, artifact_id=artifact_id))
+        if tenant is None:
+            raise self._unknown(artifact_id)
+        return self.bound(tenant=tenant)
 
     async def put(
         self, data: bytes | AsyncIterator[bytes], *, name: str, expires_in: float | None = None
@@ -151,7 +172,7 @@ class Artifacts:
     async def _describe(self, stored: Stored, name: str, expires_in: float | None) -> Artifact:
         facts = await finish(probe, await self.store.path(stored.location))
         now = self.clock.now()
-        kept = self.lifetime if expires_in is None else expires_in
+        kept = await self._usual_lifetime() if expires_in is None else expires_in
         return Artifact(
             id=ids.random("art"),
             name=clean_name(name),
@@ -164,6 +185,12 @@ class Artifacts:
             created_at=now,
             expires_at=None if kept is None else now + kept,
         )
+
+    async def _usual_lifetime(self) -> float | None:
+        own = None
+        if self.terms is not None:
+            own = await self.terms.lifetime(self.tenant, result=self.keeps_results)
+        return self.lifetime if own is None else own
 
     async def _find(self, artifact_id: str) -> tuple[Artifact, str]:
         found = await self.database.read(

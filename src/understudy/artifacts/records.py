@@ -58,6 +58,7 @@ _FIND = Statement(
     .join_from(artifacts, blobs)
     .where(*_this_artifact, _alive)
 )
+_TENANT = Statement(select(artifacts.c.tenant).where(artifacts.c.id == bindparam("id")))
 _KEEP = Statement(
     update(artifacts).where(*_this_artifact, _alive).values(expires_at=bindparam("expires_at"))
 )
@@ -91,6 +92,12 @@ def find(tx: Tx, tenant: str, artifact_id: str, now: float) -> tuple[Artifact, s
 
 
 _FACTS = tuple(Artifact.model_fields)
+
+
+def tenant_of(tx: Tx, artifact_id: str) -> str | None:
+    """Whose an artifact is."""
+    tenant: str | None = tx.scalar(_TENANT, {"id": artifact_id})
+    return tenant
 
 
 def keep(tx: Tx, key: dict[str, Any], now: float, expires_at: float | None) -> bool:

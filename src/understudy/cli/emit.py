@@ -15,6 +15,7 @@ from understudy.errors import InputError
 
 if TYPE_CHECKING:
     from understudy.app import App
+    from understudy.client import AsyncClient
 
 
 def emit(
@@ -40,12 +41,19 @@ def emit(
         woken = await app.engine.emit(
             name, signal_data(data), tenant=app.tenant, idempotency_key=idempotency_key
         )
+        say(woken)
+
+    async def there(client: AsyncClient) -> None:
+        told = await client.signal(name, signal_data(data), idempotency_key=idempotency_key)
+        say(told.woken)
+
+    def say(woken: int) -> None:
         if as_json:
             terminal.say_json({"name": name, "woken": woken})
         else:
             terminal.say(f"{woken} waiting {'run' if woken == 1 else 'runs'} told")
 
-    perform(ctx, work, as_json=as_json)
+    perform(ctx, work, as_json=as_json, remote=there)
 
 
 def signal_data(text: str) -> Any:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -21,16 +21,52 @@ from rich.text import Text
 
 from understudy.cli import terminal
 
-if TYPE_CHECKING:
-    from understudy.engine.run import Run
-
 _LINES = 20  # a run without a terminal says how far it is about this often
+
+
+class Shown(Protocol):
+    """What is shown of a run: a run of the engine is one, and so is what a server tells of it."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def operation(self) -> str:
+        """What was asked for."""
+        ...
+
+    @property
+    def status(self) -> str:
+        """Its state."""
+        ...
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+        ...
+
+    @property
+    def progress(self) -> Mapping[str, Any] | None:
+        """`{"done", "total", "note"}`."""
+        ...
+
+    @property
+    def waiting_for(self) -> Mapping[str, Any] | None:
+        """`{"kind", "text", …}`."""
+        ...
+
+    @property
+    def error(self) -> Mapping[str, Any] | None:
+        """`{"category", "message", "step", …}`."""
+        ...
 
 
 class Live(Protocol):
     """Shows runs while they move."""
 
-    def show(self, run: Run) -> None:
+    def show(self, run: Shown) -> None:
         """This run has changed."""
         ...
 
@@ -50,7 +86,7 @@ def live() -> Iterator[Live]:
         yield Bars(progress)
 
 
-def state(run: Run) -> str:
+def state(run: Shown) -> str:
     """A run's state in a few words: `waiting for the signal 'paid'`, `2/5 pairs`."""
     if run.status == "waiting" and run.waiting_for:
         return f"waiting for {run.waiting_for['text']}"
@@ -65,7 +101,7 @@ class Lines:
     def __init__(self) -> None:
         self._last: dict[str, tuple[object, ...]] = {}
 
-    def show(self, run: Run) -> None:
+    def show(self, run: Shown) -> None:
         """Print the run's state if it is another than before, or noticeably further."""
         progress = run.progress or {}
         total = progress.get("total") or 1
@@ -87,7 +123,7 @@ class Bars:
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
 
-    def show(self, run: Run) -> None:
+    def show(self, run: Shown) -> None:
         """Move the run's bar."""
         if run.id not in self._tasks:
             title = terminal.clean(run.operation)
@@ -141,3 +177,31 @@ def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
     with progress_on(console) as progress:
         task = progress.add_task(what, total=total, state="")
         yield lambda done: progress.update(task, completed=done, state=f"{done}/{total}")
+
+
+@contextlib.contextmanager
+def counting_to(what: str) -> Iterator[Callable[[int, int], None]]:
+    """The same where the total is told with each count, and counts come often. From any thread."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield _Sparing(what)
+        return
+    with progress_on(console) as progress:
+        task = progress.add_task(what, total=None, state="")
+        yield lambda done, total: progress.update(
+            task, completed=done, total=total, state=f"{done}/{total}"
+        )
+
+
+class _Sparing:
+    """Says about `_LINES` times how many are done."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._last = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        share = _LINES * done // max(1, total)
+        if share != self._last:
+            self._last = share
+            terminal.tell(f"{self._what}: {done} of {total}")

@@ -6,7 +6,7 @@ import typer
 
 from understudy.cli import terminal
 from understudy.cli.options import AsJson
-from understudy.cli.session import Session, finish
+from understudy.cli.session import Session, finish, logged
 
 
 def migrate(ctx: typer.Context, as_json: AsJson = False) -> None:
@@ -17,10 +17,11 @@ def migrate(ctx: typer.Context, as_json: AsJson = False) -> None:
         from understudy.db.database import Database  # noqa: PLC0415 - `--help` answers at once
         from understudy.db.migrate import schema_status  # noqa: PLC0415 - the same
 
-        url = session.settings().database_url
-        before = await schema_status(url)
-        database = await Database.open(url)
-        await database.close()
+        settings = session.settings()
+        with logged(settings, service=False):
+            before = await schema_status(settings.database_url)
+            database = await Database.open(settings.database_url)
+            await database.close()
         if as_json:
             terminal.say_json(
                 {"from": before.current, "to": before.head, "applied": list(before.pending)}

@@ -13,6 +13,7 @@ from understudy.cli.session import perform
 
 if TYPE_CHECKING:
     from understudy.app import App
+    from understudy.client import AsyncClient
     from understudy.engine.operation import Operation
 
 
@@ -24,15 +25,15 @@ def operations(
     """List the operations, or show one: its input, its output and its examples."""
 
     async def work(app: App) -> None:
-        if name is not None:
-            _show(app.registry.get(name), as_json=as_json)
-        elif as_json:
-            terminal.say_json([described(operation) for operation in app.registry])
-        else:
-            rows = [(one.name, one.version, one.summary) for one in app.registry]
-            terminal.say_table(("NAME", "VERSION", "WHAT IT DOES"), rows)
+        found = list(app.registry) if name is None else [app.registry.get(name)]
+        _say(list(map(described, found)), one=name is not None, as_json=as_json)
 
-    perform(ctx, work, as_json=as_json)
+    async def there(client: AsyncClient) -> None:
+        found = await client.operations() if name is None else [await client.operation(name)]
+        known = [operation.model_dump(mode="json") for operation in found]
+        _say(known, one=name is not None, as_json=as_json)
+
+    perform(ctx, work, as_json=as_json, remote=there)
 
 
 def described(operation: Operation[Any, Any]) -> dict[str, Any]:
@@ -78,17 +79,24 @@ def _type(root: dict[str, Any], field: dict[str, Any]) -> str:
     return str(field.get("const", field.get("type", "any")))
 
 
-def _show(operation: Operation[Any, Any], *, as_json: bool) -> None:
-    known = described(operation)
+def _say(known: list[dict[str, Any]], *, one: bool, as_json: bool) -> None:
     if as_json:
-        terminal.say_json(known)
-        return
-    terminal.say(f"{operation.name}, version {operation.version}: {operation.summary}")
+        terminal.say_json(known[0] if one else known)
+    elif one:
+        _show(known[0])
+    else:
+        rows = [(each["name"], each["version"], each["summary"]) for each in known]
+        terminal.say_table(("NAME", "VERSION", "WHAT IT DOES"), rows)
+
+
+def _show(known: dict[str, Any]) -> None:
+    terminal.say(f"{known['name']}, version {known['version']}: {known['summary']}")
     terminal.say("")
     terminal.say_table(("INPUT", "TYPE", "DEFAULT", "MEANING"), fields(known["input"]))
     terminal.say("")
     terminal.say_table(("OUTPUT", "TYPE", "DEFAULT", "MEANING"), fields(known["output"]))
     terminal.say("")
-    terminal.say(f"needs: {', '.join(known['needs'].values()) or 'nothing'}")
+    if "needs" in known:  # a server does not tell what it is made of
+        terminal.say(f"needs: {', '.join(known['needs'].values()) or 'nothing'}")
     for title, example in known["examples"].items():
         terminal.say(f"example {title}: {json.dumps(example, ensure_ascii=False)}")

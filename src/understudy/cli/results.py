@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from understudy.cli import terminal
+from understudy.cli.live import Shown
 from understudy.cli.saving import save_file, save_text
 from understudy.cli.session import Session
 from understudy.errors import InputError, NotFound
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from understudy.artifacts.artifact import Artifact
     from understudy.engine.crowd import Crowd
     from understudy.engine.run import Run
+    from understudy.wire import ArtifactView
 
 _ARTIFACT = re.compile(r"art_[0-9a-z]{26}")
 
@@ -46,7 +48,7 @@ async def deliver(
     elif run.status == "succeeded":
         await _say_output(app, run, saved)
     else:
-        _tell_failure(session, run)
+        tell_failure(session, run)
     if run.status != "succeeded":
         raise typer.Exit(1)
 
@@ -110,7 +112,7 @@ async def described(app: App, value: Any) -> str:
         return f"{found[0]} (no longer kept)"
 
 
-def facts(artifact: Artifact) -> str:
+def facts(artifact: Artifact | ArtifactView) -> str:
     """What kind of file it is: `film.mp4, video/mp4, 1280x720, 12.0 s, 3.1 MB`."""
     known = [artifact.name, artifact.media_type]
     known += [f"{artifact.width}x{artifact.height}"] if artifact.width and artifact.height else []
@@ -118,7 +120,8 @@ def facts(artifact: Artifact) -> str:
     return ", ".join([*known, terminal.size(artifact.size)])
 
 
-def _tell_failure(session: Session, run: Run) -> None:
+def tell_failure(session: Session, run: Shown) -> None:
+    """Say why there is no result, and how to go on."""
     again = session.command("runs", "retry", run.id)
     if not run.done:
         waits = (run.waiting_for or {}).get("text", run.status)

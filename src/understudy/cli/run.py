@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from understudy.cli import terminal
+from understudy.cli import remote, terminal
 from understudy.cli.following import bring_home
 from understudy.cli.gathering import gathered
 from understudy.cli.inputs import assigned, placed
@@ -17,10 +17,10 @@ from understudy.cli.results import view
 from understudy.cli.saving import check_target
 from understudy.cli.session import perform
 from understudy.cli.times import seconds_of
-from understudy.errors import InputError
 
 if TYPE_CHECKING:
     from understudy.app import App
+    from understudy.client import AsyncClient
     from understudy.engine.engine import How
     from understudy.engine.run import Run
 
@@ -79,7 +79,21 @@ def run(
         else:
             terminal.say(asked.id)
 
-    perform(ctx, work, as_json=as_json)
+    async def there(client: AsyncClient) -> None:
+        if output is not None:
+            check_target(output)
+        given, how = asking.settings or [], asking.how()
+        asked = await remote.submit(client, operation, files or [], given, how)
+        await remote.bring_home(
+            client,
+            ctx.obj,
+            asked,
+            target=output,
+            as_json=as_json,
+            detached=asked.id if detach else None,
+        )
+
+    perform(ctx, work, as_json=as_json, remote=there)
 
 
 async def submit(app: App, operation: str, files: list[Path], asking: Asking) -> Run:
@@ -91,15 +105,8 @@ async def submit(app: App, operation: str, files: list[Path], asking: Asking) ->
     schema: dict[str, Any] = wanted.input.model_json_schema()
     data, how = assigned(schema, asking.settings or []), asking.how()
     for path in files:
-        _check_file(path)
+        remote.check_file(path)
     wanted.parse(placed(schema, data, [_PLACEHOLDER] * len(files)))
     stored = [(await app.artifacts.copy_in(path, name=path.name)).id for path in files]
     given = placed(schema, data, stored)
     return await app.engine.submit(operation, given, tenant=app.tenant, **how)
-
-
-def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
-    if not path.is_file():
-        raise InputError(f"{path}: not a file")

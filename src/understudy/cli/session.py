@@ -7,25 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import logging
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from understudy.cli.terminal import say_json, tell
-from understudy.errors import ConfigError, Error
+from understudy.errors import ConfigError, Error, Unauthorized
+from understudy.loop import run
 
 if TYPE_CHECKING:
     from understudy.app import App
+    from understudy.client import AsyncClient
     from understudy.settings import Settings
 
 Work = Callable[["App"], Awaitable[None]]
+Remote = Callable[["AsyncClient"], Awaitable[None]]
 
 INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h
 
@@ -38,14 +41,20 @@ class Session:
 
     home: Path | None = None
     load: tuple[Path, ...] = ()
+    server: str | None = None
+    key: str | None = None
 
-    def settings(self) -> Settings:
-        """Settings from the environment, then from the options. Raises `ConfigError`."""
+    def settings(self, *, anywhere: bool = False) -> Settings:
+        """Settings from the environment, then from the options. Raises `ConfigError`.
+
+        With a server to be asked, they are only for commands that work `anywhere`.
+        """
         from pydantic import ValidationError  # noqa: PLC0415 - `--help` answers at once
 
         from understudy.settings import Settings  # noqa: PLC0415 - the same
 
-        given: dict[str, Any] = {} if self.home is None else {"home": self.home}
+        options = {"home": self.home, "server": self.server, "key": self.key}
+        given: dict[str, Any] = {name: one for name, one in options.items() if one is not None}
         try:
             settings = Settings(**given)
         except ValidationError as error:
@@ -54,12 +63,26 @@ class Session:
                 for fault in error.errors()
             )
             raise ConfigError("; ".join(faults)) from error
+        if settings.server and not anywhere:
+            raise ConfigError(
+                f"this works on a machine's own data, and not through {settings.server}: "
+                "run it there, or leave out --server (and UNDERSTUDY_SERVER)"
+            )
         loaded = [*filter(None, [settings.load]), *map(str, self.load)]
         return settings.model_copy(update={"load": os.pathsep.join(loaded)})
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether a server is to be asked; False for settings that `settings` refuses."""
+        try:
+            return bool(self.settings(anywhere=True).server)
+        except ConfigError:
+            return False
 
     def command(self, *words: str) -> str:
         """A command for the person to type, with the options that this one was given."""
         before = [] if self.home is None else ["--home", str(self.home)]
+        before += [] if self.server is None else ["--server", self.server]
         before += [word for path in self.load for word in ("--load", str(path))]
         return shlex.join(["understudy", *before, *words])
 
@@ -67,28 +90,76 @@ class Session:
 STOPPING = "Stopping, running steps may finish; once more to leave at once."
 
 
-def perform(ctx: typer.Context, work: Work, *, as_json: bool, stopping: str = STOPPING) -> None:
+def perform(
+    ctx: typer.Context,
+    work: Work,
+    *,
+    as_json: bool,
+    stopping: str = STOPPING,
+    service: bool = False,
+    remote: Remote | None = None,
+) -> None:
     """Open the app, do the work, and leave with the right exit code and one clear line.
 
     SIGINT and SIGTERM cancel `work` once, so that it drains, and end with 130 or 143; a second one
     ends the process where it stands, which the journal survives. `stopping` is said at the first.
+    A `service` writes all its logs on stderr, in the form of the settings; any other command only
+    what should worry its person. With `--server`, `remote` does the work there.
     """
 
     async def inside() -> None:
+        settings = ctx.obj.settings(anywhere=remote is not None)
+        if settings.server and remote is not None:
+            await _ask(settings, remote)
+            return
         from understudy.app import App  # noqa: PLC0415 - `--help` answers at once
 
-        _log_to_stderr()
-        async with App.open(ctx.obj.settings()) as app:
-            await work(app)
+        with logged(settings, service=service):
+            async with App.open(settings) as app:
+                await work(app)
 
-    finish(inside, as_json=as_json, stopping=stopping)
+    finish(inside, as_json=as_json, stopping="" if ctx.obj.elsewhere else stopping)
+
+
+async def _ask(settings: Settings, remote: Remote) -> None:
+    from understudy.client import AsyncClient  # noqa: PLC0415 - `--help` answers at once
+
+    key = None if settings.key is None else settings.key.get_secret_value()
+    async with AsyncClient(settings.server, key) as client:
+        try:
+            await remote(client)
+        except Unauthorized as error:
+            raise Unauthorized(
+                f"{error.message}; give a key with UNDERSTUDY_KEY or --key"
+            ) from error
+
+
+def logged(settings: Settings, *, service: bool) -> AbstractContextManager[None]:
+    """Write logs inside the block: on stderr, as stdout is for results alone, and kept at home."""
+    from understudy.clock import SystemClock  # noqa: PLC0415 - `--help` answers at once
+    from understudy.telemetry.kept import Kept  # noqa: PLC0415 - the same
+    from understudy.telemetry.logs import Logs, logging_as  # noqa: PLC0415 - the same
+
+    clock = SystemClock()
+    key = settings.admin_key
+    return logging_as(
+        Logs(
+            clock,
+            form=settings.logs if service else "text",
+            level="info" if service else "warning",
+            prompts=settings.log_prompts,
+            secrets=() if key is None else (key.get_secret_value(),),
+            runs=service,
+            kept=Kept(settings.logs_folder, clock),
+        )
+    )
 
 
 def finish(work: Callable[[], Awaitable[None]], *, as_json: bool, stopping: str = STOPPING) -> None:
     """Run `work` to its end on an event loop; errors become a line and an exit code."""
     stopped: list[signal.Signals] = []
     try:
-        asyncio.run(_stoppable(work, stopped, stopping))
+        run(_stoppable(work, stopped, stopping))
     except asyncio.CancelledError:
         if not stopped:
             raise
@@ -130,29 +201,3 @@ def _report(code: str, category: str, message: str, *, as_json: bool) -> None:
         say_json({"error": {"code": code, "category": category, "message": message}})
     else:
         tell(f"error: {message}")
-
-
-def _log_to_stderr() -> None:
-    """Stdout is for results alone."""
-    import structlog  # noqa: PLC0415 - `--help` answers at once
-
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            _in_one_line,
-            # Plain: the fancy one prints local variables, and with them what users gave us.
-            structlog.dev.ConsoleRenderer(
-                colors=False, exception_formatter=structlog.dev.plain_traceback
-            ),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
-    )
-
-
-def _in_one_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Any:
-    """An error that the house expects, such as a full disk, needs no traceback."""
-    if isinstance(event.get("exc_info"), Error):
-        event["error"] = str(event.pop("exc_info"))
-    return event

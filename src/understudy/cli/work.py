@@ -45,7 +45,7 @@ def work(ctx: typer.Context, as_json: Lines = False) -> None:
             count = sum(after[run_id] > tenure for run_id, tenure in driven.items())
             _say_end(name, count, as_json=as_json)
 
-    perform(ctx, until_stopped, as_json=as_json)
+    perform(ctx, until_stopped, as_json=as_json, service=True)
 
 
 async def _say_start(app: App, name: str, *, as_json: bool) -> None:

@@ -34,14 +34,19 @@ async def schema_status(url: str) -> SchemaStatus:
     return await asyncio.to_thread(_status, driver_of(url))
 
 
-def migrate(driver: Driver) -> None:
+def schema_of(driver: Driver) -> str | None:
+    """A database's revision, None when it is empty or absent. Blocks. Raises as `migrate`."""
+    return _status(driver).current
+
+
+def migrate(driver: Driver, to: str = "head") -> None:
     """Apply what is pending, all or nothing, while nobody else does. Blocks.
 
     Raises SchemaTooNew when the database is ahead of this release, ConfigError when it holds
     something else than our tables.
     """
     if _status(driver).pending:
-        _upgrade(driver)
+        _upgrade(driver, to)
 
 
 def revisions() -> tuple[str, ...]:
@@ -66,7 +71,7 @@ def _status(driver: Driver) -> SchemaStatus:
     return SchemaStatus(current, known[-1], known[known.index(current) + 1 :])
 
 
-def _upgrade(driver: Driver) -> None:
+def _upgrade(driver: Driver, to: str) -> None:
     from alembic import command  # noqa: PLC0415 - 150 ms, and only a new database needs it
     from alembic.config import Config  # noqa: PLC0415
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
@@ -77,6 +82,6 @@ def _upgrade(driver: Driver) -> None:
         with driver.migrating() as connection:
             # Whoever lost the race finds nothing to do here.
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, to)
     except DBAPIError as error:  # SQLAlchemy's wrapping of what the database said
         raise driver.understood(error.orig or error) from error

@@ -1,6 +1,6 @@
 """The one schema, for SQLite and PostgreSQL.
 
-Ten tables tell a run's whole life:
+These tables tell a run's whole life:
 
 - `runs`      one asking for an operation. A run is claimed by a worker (`claim`, an unguessable
               token), parked as a row (`status = waiting`) and woken by time (`wake_at`).
@@ -15,6 +15,15 @@ Ten tables tell a run's whole life:
 - `throttles` how far each throttle has been used and booked.
 - `artifacts`, `blobs`  references to bytes, and the bytes' place on disk; bytes are shared inside
               a tenant and never across.
+- `requests`  which run answered which `Idempotency-Key` of a tenant.
+- `tenants`   what a tenant has set for itself; one without a row has the defaults.
+- `api_keys`, `sessions`  who may do what: bearer keys, and the browsers that signed in with one.
+- `audit`     who did what by hand, and who tried to sign in.
+- `webhooks`, `secrets`  the addresses that a tenant is told at; what this installation signs with.
+
+What changes in a run is numbered, so that whoever watches it can say what he has seen: `change` of
+a run rises with every change of its row, `change` of a step is the number of its last change among
+all changes of the run's steps.
 
 Conventions: ids are text; times are seconds since 1970 as doubles; JSON is text, so that both
 databases return exactly what was written; every row that a tenant may read carries its tenant.
@@ -92,6 +101,10 @@ runs = Table(
     Column("finish_within", Double),
     Column("idempotency_key", Text),
     Column("forked_from", Text),
+    Column("webhook", Text),
+    Column("change", Integer, nullable=False, server_default="0"),
+    # The highest that was ever shown of this run: what is shown never goes back.
+    Column("percent", Integer),
     Column("created_at", Double, nullable=False),
     Column("started_at", Double),
     Column("ended_at", Double),
@@ -138,6 +151,7 @@ runs = Table(
         unique=True,
     ),
     Index("runs_by_tenant", "tenant", "id"),
+    _index("runs_by_user", "tenant", "user_id", "id", where="user_id IS NOT NULL"),
     _index("runs_by_parent", "parent_id", "parent_key", where="parent_id IS NOT NULL"),
 )
 
@@ -156,6 +170,7 @@ steps = Table(
     Column("error", Text),
     Column("started_at", Double, nullable=False),
     Column("ended_at", Double),
+    Column("change", Integer, nullable=False, server_default="0"),
     PrimaryKeyConstraint("run_id", "key"),
     ForeignKeyConstraint(["run_id"], ["runs.id"], ondelete="CASCADE"),
     CheckConstraint(_one_of("kind", STEP_KINDS), name="steps_kind"),
@@ -276,5 +291,110 @@ artifacts = Table(
     ForeignKeyConstraint(["tenant", "sha256"], ["blobs.tenant", "blobs.sha256"]),
     Index("artifacts_by_blob", "tenant", "sha256"),
     Index("artifacts_by_run", "run_id"),
+    _index("artifacts_by_user", "tenant", "user_id", where="user_id IS NOT NULL"),
     _index("artifacts_expiring", "expires_at", where="expires_at IS NOT NULL"),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    # Of what was asked, so that the key of one asking is not used for another.
+    Column("fingerprint", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    PrimaryKeyConstraint("tenant", "key"),
+    Index("requests_by_age", "created_at"),
+)
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("result_days", Double),
+    Column("input_days", Double),
+    Column("run_days", Double),
+    Column("failed_run_days", Double),
+    CheckConstraint(
+        "(result_days IS NULL OR result_days > 0) AND (input_days IS NULL OR input_days > 0) AND "
+        "(run_days IS NULL OR run_days > 0) AND (failed_run_days IS NULL OR failed_run_days > 0)",
+        name="tenants_days",
+    ),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    # SHA-256 of the whole token, in hexadecimal digits; `hint` is its last four characters.
+    Column("hash", Text, nullable=False, unique=True),
+    Column("hint", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("per_minute", Integer),
+    Column("at_once", Integer),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("used_at", Double),
+    Column("revoked_at", Double),
+    CheckConstraint("per_minute IS NULL OR per_minute > 0", name="api_keys_per_minute"),
+    CheckConstraint("at_once IS NULL OR at_once > 0", name="api_keys_at_once"),
+    Index("api_keys_by_tenant", "tenant", "id"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    # SHA-256 of what the browser keeps.
+    Column("hash", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    # None for the one-time link of the first start.
+    Column("key_id", Text),
+    Column("name", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Index("sessions_by_age", "expires_at"),
+    _index("sessions_by_key", "key_id", where="key_id IS NOT NULL"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text),
+    Column("reason", Text),
+    Column("address", Text),
+    Index("audit_by_tenant", "tenant", "id"),
+    Index("audit_by_age", "at"),
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("former_secret", Text),
+    Column("former_until", Double),
+    Column("created_at", Double, nullable=False),
+    Column("failing_since", Double),
+    Column("disabled_at", Double),
+    Column("reason", Text),
+    UniqueConstraint("tenant", "url", name="webhooks_one_an_address"),
+    CheckConstraint("(disabled_at IS NULL) = (reason IS NULL)", name="webhooks_disabled"),
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
 )

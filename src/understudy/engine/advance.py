@@ -27,6 +27,7 @@ from understudy.engine.interrupts import (
 from understudy.engine.operation import Operation
 from understudy.engine.run import Outcome, describe_error, out_of_time
 from understudy.errors import Diverged, StorageError, Unserializable
+from understudy.telemetry.about import note
 
 _log = structlog.get_logger(__name__)
 
@@ -58,6 +59,7 @@ async def _conclude(drive: Drive) -> None:
         await _park(drive, pause)
     except Diverged as diverged:
         await _park(drive, SuspendInterrupt(None, _for_the_operator(diverged)))
+        note("run_diverged", level="warning", error=diverged.message)
     except CancelInterrupt:
         await _end(drive, Outcome("canceled"))
     except TimeoutInterrupt:
@@ -65,6 +67,7 @@ async def _conclude(drive: Drive) -> None:
     except ReleaseInterrupt:
         release = drive.journal.release
         await drive.insist(release, drive.claim, now=drive.clock.now())
+        note("run_handed_back")
 
 
 async def _outcome(drive: Drive) -> Outcome:
@@ -140,6 +143,18 @@ async def _end(drive: Drive, outcome: Outcome) -> None:
         then = follows_failure(drive.kit.registry, ended, now=now)
     finish = drive.journal.finish
     drive.kit.woken(await drive.insist(finish, drive.claim, outcome, now=now, then=then))
+    _note_end(drive, outcome, now)
+
+
+def _note_end(drive: Drive, outcome: Outcome, now: float) -> None:
+    began = drive.run.started_at
+    took = None if began is None else round(now - began, 3)
+    if outcome.error is None:
+        note("run_ended", status=outcome.status, seconds=took)
+        return
+    said = {name: outcome.error.get(name) for name in ("step", "code", "category")}
+    error = outcome.error.get("message")
+    note("run_ended", level="warning", status=outcome.status, seconds=took, error=error, **said)
 
 
 async def _park(drive: Drive, pause: SuspendInterrupt) -> None:

@@ -13,6 +13,9 @@ from understudy.engine.replay import Call
 from understudy.engine.retry import Retry
 from understudy.engine.run import Step, describe_error
 from understudy.errors import StepFailed
+from understudy.telemetry.about import STEP, note
+
+_HALF_A_DAY = 43_200.0
 
 
 class Task(NamedTuple):
@@ -51,7 +54,7 @@ async def attempt(drive: Drive, call: Call, task: Task, gate: Gate | None = None
         if step is not None:
             if gate is not None:
                 gate.check()
-            await _await_next_attempt(drive, step)
+            await _await_next_attempt(drive, step, task.retry.attempts)
         if gate is None:
             value, step = await _try_once(drive, call, step, task)
         else:
@@ -88,6 +91,7 @@ async def _try_once(drive: Drive, call: Call, before: Step | None, task: Task) -
     number = 1 if before is None else before.attempt + 1
     started = drive.clock.now()
     first = started if before is None else before.started_at
+    STEP.set(call.key)
     try:
         value = await run_body(task.function, task.arguments, task.timeout, drive.clock)
         text = task.codec.dump(value)
@@ -101,20 +105,39 @@ async def _try_once(drive: Drive, call: Call, before: Step | None, task: Task) -
         else:
             step = call.stands("retry", first, attempt=number, error=said, due_at=now + delay)
         await drive.record(step)
+        _note_failure(step)
         return None, step
+    finally:
+        STEP.set(None)
     now = drive.clock.now()
     step = call.stands("succeeded", first, attempt=number, result=text, ended_at=now)
     await drive.record(step)
     return value, step
 
 
-async def _await_next_attempt(drive: Drive, step: Step) -> None:
+def _note_failure(step: Step) -> None:
+    said = step.error or {}
+    again = None if step.due_at is None else iso(step.due_at)
+    facts = {"try": step.attempt, "category": said.get("category"), "error": said.get("message")}
+    note("step_failed", level="warning", **facts, again_at=again)
+
+
+async def _await_next_attempt(drive: Drive, step: Step, attempts: int) -> None:
     assert step.due_at is not None
     said = (step.error or {}).get("message", "")
+    number, at = step.attempt + 1, _short(step.due_at, drive.clock.now())
     waiting_for = {
         "kind": "retry",
-        "text": f"attempt {step.attempt + 1} of step {step.key!r} at {iso(step.due_at)}: {said}",
+        "text": f"attempt {number} of {attempts} of step {step.key!r} at {at}: {said}",
         "until": step.due_at,
+        "step": step.key,
+        "attempt": number,
+        "attempts": attempts,
     }
     while drive.clock.now() < step.due_at:
         await drive.pause(step.due_at, waiting_for)
+
+
+def _short(at: float, now: float) -> str:
+    """A time in words: with its day only where it may be another one."""
+    return f"{iso(at)[11 if at - now < _HALF_A_DAY else 0 : 19]}Z"

@@ -13,11 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from understudy.clock import iso
+from understudy.engine.change import Look, Seen
 from understudy.engine.run import (
     Claim,
     Claimed,
     Outcome,
     QueueRow,
+    Request,
     Run,
     RunFilter,
     Scope,
@@ -63,11 +65,15 @@ class Slot(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Past:
-    """Runs that ended before a time, in one state or any; with any, also signals of that age."""
+    """Runs that ended before a time, in one state or any; with any, also what else is that old.
+
+    Of one tenant, or else of all that have set no time of their own.
+    """
 
     before: float
     status: str | None = None
     limit: int = 500
+    tenant: str | None = None
 
 
 def wait_ended(step: Step, wait: WaitFor, *, data: str | None, now: float) -> Step:
@@ -129,11 +135,12 @@ class Beats(Protocol):
 class Journal(Protocol):
     """Runs, steps and signals. Times are seconds since 1970 and come from the caller's clock."""
 
-    async def submit(self, submission: Submission) -> Run:
-        """Store a new run, queued and due at its `wake_at`.
+    async def submit(self, submission: Submission, request: Request | None = None) -> Run:
+        """Store a new run, queued and due at its `wake_at`, and with it the tenant's `request`.
 
-        With an idempotency key that the tenant has used for this operation before, nothing is
-        stored, and that run is returned.
+        With an idempotency key that the tenant has used for this operation before, no run is
+        stored, and that one is returned; so with the key of a request, for any operation. Raises
+        `KeyReused` if that request had another fingerprint.
         """
         ...
 
@@ -298,6 +305,25 @@ class Journal(Protocol):
         """
         ...
 
+    async def changes(self, looks: Sequence[Look]) -> Sequence[Seen]:
+        """What each look finds new, in one query over one state of the journal."""
+        ...
+
+    def on_write(self, tell: Callable[[str], None] | None) -> None:
+        """Have `tell` called with the id of a run that this process has changed; None: no more.
+
+        A change may go untold; then `changes` finds it.
+        """
+        ...
+
+    async def place(self, run: Run) -> int | None:
+        """How many stand before it in its queue, at most 1,000 (then there may be more).
+
+        Due runs of its lane; for one that is held, those of its concurrency key. None for a run
+        that no driver needs to take: it is driven, waits for no time, or has ended.
+        """
+        ...
+
     async def get(self, run_id: str) -> Run:
         """One run. Raises `NotFound`."""
         ...
@@ -310,8 +336,8 @@ class Journal(Protocol):
         """Who drives runs, the oldest first."""
         ...
 
-    async def queues(self, *, now: float) -> Sequence[QueueRow]:
-        """What is unfinished, by operation and concurrency key."""
+    async def queues(self, *, now: float, tenant: str | None = None) -> Sequence[QueueRow]:
+        """What is unfinished, of this tenant or of all, by operation and concurrency key."""
         ...
 
     async def list(self, wanted: RunFilter) -> Sequence[Run]:

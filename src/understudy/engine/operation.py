@@ -106,11 +106,21 @@ class Operation(Generic[I, O]):
         try:
             return self.input.model_validate(plain)
         except ValidationError as error:
-            faults = "; ".join(
-                f"{'.'.join(str(part) for part in fault['loc']) or 'input'}: {fault['msg']}"
-                for fault in error.errors(include_url=False, include_input=False)
-            )
-            raise InvalidInput(f"{self.name}: {faults}") from error
+            raise self._misfit(error) from error
+
+    def check(self, text: str) -> None:
+        """Raise `InvalidInput` unless this JSON fits the input's schema as it is, unconverted."""
+        try:
+            self.input.model_validate_json(text, strict=True)
+        except ValidationError as error:
+            raise self._misfit(error) from error
+
+    def _misfit(self, error: ValidationError) -> InvalidInput:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc']) or 'input'}: {fault['msg']}"
+            for fault in error.errors(include_url=False, include_input=False)
+        )
+        return InvalidInput(f"{self.name}: {faults}")
 
 
 class Options(TypedDict, total=False):

@@ -7,7 +7,8 @@ of frozen dataclasses.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from understudy.clock import iso
@@ -34,6 +35,9 @@ class Run(NamedTuple):
     operation's name. `held` says why a due run is not taken: 1 because its concurrency key is
     full, 2 because the throttle has booked it for `wake_at`. The run fails at `deadline_at`;
     `finish_within` are the seconds that it has from its start.
+
+    `webhook` is the address that is told of its end. `change` rises with every change of the row
+    (what a worker holds in memory is as old as its claim).
     """
 
     id: str
@@ -65,6 +69,8 @@ class Run(NamedTuple):
     finish_within: float | None
     idempotency_key: str | None
     forked_from: str | None
+    webhook: str | None
+    change: int
     created_at: float
     started_at: float | None
     ended_at: float | None
@@ -78,7 +84,8 @@ class Run(NamedTuple):
 class Step(NamedTuple):
     """A remembered unit inside a run. `result` is JSON text, `error` as in `Run`.
 
-    `seq` is the order of the call in the operation, `due_at` the end of a pause or wait.
+    `seq` is the order of the call in the operation, `due_at` the end of a pause or wait. `change`
+    is the number of its last change among all changes of the run's steps; the journal gives it.
     """
 
     key: str
@@ -92,13 +99,19 @@ class Step(NamedTuple):
     error: Mapping[str, Any] | None
     started_at: float
     ended_at: float | None
+    change: int = 0
+
+
+def _numbers() -> Iterator[int]:
+    return itertools.count(1)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Claim:
     """A worker's right to move one run: valid while the run's row holds `token` at `epoch`.
 
-    The rest says whom the run's end concerns: its lane's queue, and its parent.
+    The rest says whom the run's end concerns: its lane's queue, its parent, and who is told at its
+    `webhook`. `changes` numbers the writes of its steps: one tenure at a time makes them.
     """
 
     run_id: str
@@ -107,6 +120,8 @@ class Claim:
     lane: str = ""
     concurrency_key: str | None = None
     parent_id: str | None = None
+    webhook: str | None = None
+    changes: Iterator[int] = dataclasses.field(default_factory=_numbers, compare=False, repr=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -148,6 +163,23 @@ class Submission(NamedTuple):
 
     run: Run
     cancels: tuple[WaitFor, ...] = ()
+
+
+class Request(NamedTuple):
+    """What tells a repeated asking from a new one.
+
+    `key` is the caller's, unique for the tenant; `fingerprint` is of all that was asked.
+    """
+
+    key: str
+    fingerprint: str
+
+
+class Accepted(NamedTuple):
+    """The run of an asking; `replayed` when it is the one of an earlier, equal asking."""
+
+    run: Run
+    replayed: bool
 
 
 class Signal(NamedTuple):
@@ -195,6 +227,7 @@ class RunFilter:
     tenant: str
     operation: str | None = None
     status: str | None = None
+    user: str | None = None
     since: float | None = None
     until: float | None = None
     unfinished: bool = False

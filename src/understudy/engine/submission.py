@@ -22,6 +22,7 @@ MOST_KEY = 200
 
 _EMBEDDED = "embedded"
 _MOST_DELAY = 3_660 * 86_400.0
+_MOST_URL = 2_000
 _PLAIN = Codec()
 
 
@@ -30,13 +31,15 @@ class Asking:
     """Who asks, for whom, and how.
 
     The run is due after `delay` seconds. A second asking of the tenant for the same operation with
-    the same `idempotency_key` is the same run. Raises `InvalidInput`, which names the limit.
+    the same `idempotency_key` is the same run. The address `webhook` is told of its end. Raises
+    `InvalidInput`, which names the limit.
     """
 
     tenant: str
     user: str | None = None
     delay: float = 0.0
     idempotency_key: str | None = None
+    webhook: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.delay <= _MOST_DELAY:
@@ -44,6 +47,8 @@ class Asking:
         key = self.idempotency_key
         if key is not None and (not 0 < len(key) <= MOST_KEY or "\0" in key):
             raise InvalidInput(f"an idempotency key has 1 to {MOST_KEY} characters, none of them 0")
+        if self.webhook is not None and not 0 < len(self.webhook) <= _MOST_URL:
+            raise InvalidInput(f"the address of a webhook has 1 to {_MOST_URL} characters")
 
 
 def new_run(
@@ -142,6 +147,8 @@ def _queued(
         finish_within=timeout.finish_within if timeout else None,
         idempotency_key=asking.idempotency_key or keys.idempotency,
         forked_from=None,
+        webhook=asking.webhook,
+        change=0,
         created_at=now,
         started_at=None,
         ended_at=None,

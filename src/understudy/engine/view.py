@@ -7,14 +7,26 @@ from collections.abc import Sequence
 
 from understudy.clock import iso
 from understudy.engine.crowd import Crowd
+from understudy.engine.eta import Eta
+from understudy.engine.forecasts import Forecast
 from understudy.engine.run import Run, Step
-from understudy.wire import ErrorView, ProgressView, RunView, StepView, WaitingView
+from understudy.wire import ErrorView, EtaView, ProgressView, RunView, StepView, WaitingView
+
+_UNKNOWN = Forecast()
 
 
-def run_view(run: Run, steps: Sequence[Step], crowd: Crowd | None = None) -> RunView:
+def run_view(
+    run: Run,
+    steps: Sequence[Step],
+    crowd: Crowd | None = None,
+    *,
+    place: int | None = None,
+    forecast: Forecast = _UNKNOWN,
+) -> RunView:
     """The wire form of a run and its steps, in the order of the calls.
 
-    With the `crowd`, a queued run says what it waits for, too.
+    With the `crowd`, a queued run says what it waits for, too, and with its `place` (how many due
+    runs stand before it) where it stands.
     """
     return RunView(
         id=run.id,
@@ -26,7 +38,9 @@ def run_view(run: Run, steps: Sequence[Step], crowd: Crowd | None = None) -> Run
         error=ErrorView(**run.error) if run.error else None,
         steps=[_step_view(step) for step in steps],
         progress=ProgressView(**run.progress) if run.progress else None,
-        waiting_for=waiting_view(run, crowd),
+        percent=100 if run.status == "succeeded" else forecast.percent,
+        eta=_eta_view(forecast.eta),
+        waiting_for=waiting_view(run, crowd, place),
         attempt=run.attempt,
         user=run.user,
         forked_from=run.forked_from,
@@ -36,12 +50,14 @@ def run_view(run: Run, steps: Sequence[Step], crowd: Crowd | None = None) -> Run
     )
 
 
-def waiting_view(run: Run, crowd: Crowd | None = None) -> WaitingView | None:
+def waiting_view(
+    run: Run, crowd: Crowd | None = None, place: int | None = None
+) -> WaitingView | None:
     """What the run waits for; None if nothing, or if only the crowd could tell."""
     if run.cancel_requested_at is not None and not run.done:
         return WaitingView(kind="canceling", text="the running steps to stop: it was canceled")
     if queues(run):
-        return None if crowd is None else crowd.ahead_of(run)
+        return None if crowd is None else crowd.ahead_of(run, place)
     said = run.waiting_for
     if said is None:
         return None
@@ -49,6 +65,9 @@ def waiting_view(run: Run, crowd: Crowd | None = None) -> WaitingView | None:
         kind=said["kind"],
         text=said["text"],
         until=_time(said.get("until")),
+        step=said.get("step"),
+        attempt=said.get("attempt"),
+        attempts=said.get("attempts"),
         expected=said.get("expected"),
         found=said.get("found"),
     )
@@ -57,6 +76,18 @@ def waiting_view(run: Run, crowd: Crowd | None = None) -> WaitingView | None:
 def queues(run: Run) -> bool:
     """Whether the run stands in a queue: it never began, was handed back, or was woken and held."""
     return run.status == "queued" or (run.status == "waiting" and run.held != 0)
+
+
+def _eta_view(eta: Eta | None) -> EtaView | None:
+    if eta is None:
+        return None
+    return EtaView(
+        p50=round(eta.p50, 1),
+        p90=round(eta.p90, 1),
+        percent=eta.percent,
+        confidence=eta.confidence,
+        basis=eta.basis,
+    )
 
 
 def _step_view(step: Step) -> StepView:

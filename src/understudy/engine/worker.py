@@ -15,6 +15,7 @@ from understudy.engine.drive import Drive, Kit
 from understudy.engine.interrupts import ReleaseInterrupt, SupersededInterrupt
 from understudy.engine.run import Claimed, Run
 from understudy.errors import StorageError
+from understudy.telemetry.about import About, about
 
 _log = structlog.get_logger(__name__)
 
@@ -103,7 +104,8 @@ class Worker:
 
     async def _drive(self, drive: Drive) -> None:
         try:
-            await self._guard(partial(advance, drive))
+            with about(_facts(drive.run)):
+                await self._guard(partial(advance, drive))
         finally:
             if self._drives.get(drive.run.id) is drive:
                 del self._drives[drive.run.id]
@@ -123,3 +125,15 @@ class Worker:
             error = StorageError(f"the journal failed: {type(error).__name__}: {error}")
         if not self.failure.done():
             self.failure.set_result(error)
+
+
+def _facts(run: Run) -> About:
+    """What stands in every log line of a run, and what may stand in none."""
+    facts = {
+        "run": run.id,
+        "operation": run.operation,
+        "tenant": run.tenant,
+        "plan": run.plan,
+        "attempt": run.attempt,
+    }
+    return About(facts, run.input, run.user)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
+from understudy.accounts.tenants import Tenants
 from understudy.artifacts.artifacts import Artifacts
 from understudy.clock import Clock
 from understudy.engine.context import Context
@@ -29,7 +30,15 @@ class Ages(NamedTuple):
 class Keeper:
     """Deletes what is past. Each batch is a short write of its own: nobody waits for long."""
 
-    def __init__(self, journal: Journal, artifacts: Artifacts, clock: Clock, ages: Ages) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        artifacts: Artifacts,
+        clock: Clock,
+        ages: Ages,
+        tenants: Tenants | None = None,
+    ) -> None:
+        self._tenants = tenants
         self._journal = journal
         self._artifacts = artifacts
         self._clock = clock
@@ -41,12 +50,15 @@ class Keeper:
 
     async def forget(self) -> int:
         """Delete a number of batches of past runs; how many, 0 when none is left."""
-        now = self._clock.now()
-        failed = now - self._ages.failed_days * _DAY
-        other = now - self._ages.days * _DAY
-        pasts = [Past(other, "succeeded"), Past(other, "canceled"), Past(failed, "failed")]
-        # Signals go with the longest kept runs.
-        pasts.append(Past(min(failed, other)))
+        pasts = self._pasts(self._ages, None)
+        own = {} if self._tenants is None else await self._tenants.all()
+        for tenant, days in own.items():
+            if days.runs is not None or days.failed_runs is not None:
+                ages = Ages(
+                    self._ages.days if days.runs is None else days.runs,
+                    self._ages.failed_days if days.failed_runs is None else days.failed_runs,
+                )
+                pasts += self._pasts(ages, tenant)
         forgotten = 0
         for _ in range(_BATCHES):
             batch = sum([await self._journal.forget(past) for past in pasts])
@@ -54,6 +66,16 @@ class Keeper:
             if not batch:
                 break
         return forgotten
+
+    def _pasts(self, ages: Ages, tenant: str | None) -> list[Past]:
+        """What is past for a tenant that has set its own ages, or for all that have not."""
+        now = self._clock.now()
+        failed = now - ages.failed_days * _DAY
+        other = now - ages.days * _DAY
+        states = (("succeeded", other), ("canceled", other), ("failed", failed))
+        pasts = [Past(before, status, tenant=tenant) for status, before in states]
+        # What serves any run goes with the longest kept ones.
+        return [*pasts, Past(min(failed, other), tenant=tenant)]
 
 
 class Nothing(BaseModel):

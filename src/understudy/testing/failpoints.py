@@ -41,10 +41,13 @@ D = TypeVar("D", bound=Driver)
 READS = frozenset(
     {
         "changed",
+        "changes",
         "child_of",
         "get",
         "list",
         "on_change",
+        "on_write",
+        "place",
         "poked",
         "queues",
         "slots",

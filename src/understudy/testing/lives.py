@@ -43,7 +43,7 @@ async def live(
     for point, nth, action in armed:
         points.arm(point, action, nth=nth)
     async with await Database.of(failing_driver(driver, points)) as database:
-        plain = DatabaseJournal(database)
+        plain = DatabaseJournal(database, world.tells())
         journal = cast("Journal", _Settling(failing_journal(plain, points), plain))
         limits = Limits(poll_every=_NOBODY_ELSE, lease=lease)
         harness = Harness(

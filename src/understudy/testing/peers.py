@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from understudy.db.database import Bulk, Database, Tx
 from understudy.engine.journal import Journal
-from understudy.engine.journals import recording
+from understudy.engine.journals import accepting, recording
 from understudy.engine.journals.database import DatabaseJournal
 
 
@@ -59,7 +59,7 @@ class View:
     def write_row(self, bulk: Bulk[Any], row: Any) -> asyncio.Future[Any]:
         """The same: only new runs are announced."""
         future = self._database.write_row(bulk, row)
-        if bulk is recording.SUBMIT:
+        if bulk in {recording.SUBMIT, accepting.ACCEPT}:
             future.add_done_callback(lambda _: self.announce())
         return future
 

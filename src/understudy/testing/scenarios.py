@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from understudy.clock import ManualClock
-from understudy.engine.context import Context
-from understudy.engine.cron import Cron
-from understudy.engine.flow import Concurrency, Failure, Throttle, Timeout, Trigger
 from understudy.engine.journal import Past
-from understudy.engine.operation import Operation, operation
-from understudy.engine.retry import Retry
-from understudy.engine.run import Run, RunFilter
-from understudy.errors import Permanent, Transient
-from understudy.testing.harness import TENANT, Answer, Given, Harness
+from understudy.engine.operation import Operation
+from understudy.engine.run import Request, Run, RunFilter, Submission
+from understudy.errors import Transient
+from understudy.testing import scenario_operations as makers
+from understudy.testing.harness import TENANT, Harness
 
 ALL_RUNS = RunFilter(tenant=TENANT, limit=1000)
 
 _STRIDES = 60
+_HOOK = "https://example.com/hook"
 
 
 class World:
@@ -88,8 +86,11 @@ class World:
 
     def operations(self) -> list[Operation[Any, Any]]:
         """Everything that the scenarios run."""
-        makers = (plain_operations, failing_operations, limited_operations, started_operations)
-        return [operation for make in makers for operation in make(self)]
+        return [operation for make in makers.ALL for operation in make(self)]
+
+    def tells(self) -> Callable[[Run], Submission]:
+        """What makes the run that tells a webhook of another one's end."""
+        return makers.telling(self)
 
     def _write(self, word: str, what: str) -> None:
         if self._book is not None:
@@ -107,106 +108,6 @@ class World:
             self._time = float(time)
 
 
-def plain_operations(world: World) -> Iterable[Operation[Any, Any]]:
-    """Steps, maps, sleeps, waits and calls."""
-
-    @operation("steps")
-    async def steps(ctx: Context, _: Given) -> Answer:
-        for name in ("a", "b", "c"):
-            await ctx.step(name, world.effect, f"{ctx.run_id}/{name}", 1.0)
-        return Answer(value="steps")
-
-    @operation("map", retry=Retry(attempts=3, first=1, factor=8))
-    async def map_(ctx: Context, _: Given) -> Answer:
-        async def item(number: int) -> Any:
-            return await world.effect(f"{ctx.run_id}/{number}", 0.5, fails=number % 3)
-
-        return Answer(value=len(await ctx.map("item", item, range(4), limit=2)))
-
-    @operation("sleeper")
-    async def sleeper(ctx: Context, _: Given) -> Answer:
-        await ctx.step("before", world.effect, f"{ctx.run_id}/before")
-        await ctx.sleep(3600)
-        await ctx.step("after", world.effect, f"{ctx.run_id}/after")
-        return Answer(value="slept")
-
-    @operation("waiter")
-    async def waiter(ctx: Context, _: Given) -> Answer:
-        first = await ctx.wait("reply", match={"number": 1})
-        await ctx.step("between", world.effect, f"{ctx.run_id}/between", 1.0)
-        second = await ctx.wait("reply", match={"number": 2})
-        return Answer(value=[first["text"], second["text"]])
-
-    @operation("parent")
-    async def parent(ctx: Context, _: Given) -> Answer:
-        children = await asyncio.gather(ctx.call("steps", {}), ctx.call("sleeper", {}))
-        await ctx.step("after", world.effect, f"{ctx.run_id}/after")
-        return Answer(value=[child.value for child in children])
-
-    return steps, map_, sleeper, waiter, parent
-
-
-def failing_operations(world: World) -> Iterable[Operation[Any, Any]]:
-    """A failure, and what follows from it."""
-
-    @operation("fragile", on_failure="mourner")
-    async def fragile(ctx: Context, _: Given) -> Answer:
-        await ctx.step("good", world.effect, f"{ctx.run_id}/good")
-        if ctx.attempt == 1:
-            raise Permanent("not yet")
-        return Answer(value=ctx.attempt)
-
-    @operation("mourner")
-    async def mourner(ctx: Context, given: Failure) -> Answer:
-        await ctx.step("mourn", world.effect, f"{ctx.run_id}/mourn")
-        return Answer(value=given.error["message"])
-
-    return fragile, mourner
-
-
-def limited_operations(world: World) -> Iterable[Operation[Any, Any]]:
-    """Those that stand in queues of their own."""
-
-    @operation("one-by-one", concurrency=Concurrency(total=2, key="who"))
-    async def one_by_one(ctx: Context, _: Given) -> Answer:
-        await ctx.step("work", world.effect, f"{ctx.run_id}/work", 10.0)
-        return Answer(value="done")
-
-    @operation("spread", throttle=Throttle(limit=1, period=30))
-    async def spread(ctx: Context, _: Given) -> Answer:
-        await ctx.step("work", world.effect, f"{ctx.run_id}/work")
-        return Answer(value="done")
-
-    @operation("hurried", concurrency=Concurrency(total=1), timeout=Timeout(start=5))
-    async def hurried(ctx: Context, _: Given) -> Answer:
-        await ctx.step("work", world.effect, f"{ctx.run_id}/work", 10.0)
-        return Answer(value="done")
-
-    return one_by_one, spread, hurried
-
-
-def started_operations(world: World) -> Iterable[Operation[Any, Any]]:
-    """Those that signals and the clock start."""
-
-    @operation("teller")
-    async def teller(ctx: Context, _: Given) -> Answer:
-        await ctx.emit("made", {"what": "film"})
-        await ctx.step("after", world.effect, f"{ctx.run_id}/after")
-        return Answer(value="told")
-
-    @operation("listener", trigger=[Trigger("made", {"what": "film"})])
-    async def listener(ctx: Context, _: Given) -> Answer:
-        await ctx.step("listen", world.effect, f"{ctx.run_id}/listen")
-        return Answer(value="heard")
-
-    @operation("hourly", cron=Cron("0 * * * *", missed="all"))
-    async def hourly(ctx: Context, _: Given) -> Answer:
-        await ctx.step("tick", world.effect, f"{ctx.run_id}/tick")
-        return Answer(value="ticked")
-
-    return teller, listener, hourly
-
-
 class Person:
     """Somebody who asks for things, and asks again after a crash, not knowing what was heard."""
 
@@ -221,6 +122,14 @@ class Person:
         run = await submit(name, data, tenant=TENANT, idempotency_key=f"{name}{key}")
         self.world.accept(run.id)
         return run.id
+
+    async def ask(self, name: str, key: str = "") -> str:
+        """The id of a run whose end is told to a webhook, asked for by a request."""
+        request = Request(f"{name}{key}", name)
+        accept = self.harness.engine.accept
+        accepted = await accept(name, {}, tenant=TENANT, request=request, webhook=_HOOK)
+        self.world.accept(accepted.run.id)
+        return accepted.run.id
 
     async def until(self, run_id: str, *states: str) -> Run:
         """The run once it is in one of the states, or done; the clock moves until then."""
@@ -366,6 +275,15 @@ async def forget_the_past(person: Person) -> None:
     await person.harness.journal.forget(Past(person.harness.clock.now() + 1))
 
 
+async def ask_and_be_told(person: Person) -> None:
+    """Requests whose ends are told: one by its driver, one by a cancel, one after a failure."""
+    asleep = await person.ask("sleeper")
+    await person.ask("steps")
+    await person.ask("fragile")
+    await person.until(asleep, "waiting")
+    await person.harness.engine.cancel(asleep)
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     steps_one_by_one,
     map_with_retries,
@@ -382,4 +300,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     resume_by_hand,
     fork_what_has_failed,
     forget_the_past,
+    ask_and_be_told,
 )

@@ -67,7 +67,9 @@ async def test_a_long_pause_leaves_memory(journal: Journal) -> None:
         assert (run.status, harness.plan.driving) == ("waiting", ())
         assert run.waiting_for is not None
         assert run.waiting_for["kind"] == "retry"
-        assert "attempt 2 of step 'try'" in run.waiting_for["text"]
+        assert run.waiting_for["text"] == "attempt 2 of 4 of step 'try' at 08:01:00Z: busy"
+        facts = run.waiting_for
+        assert (facts["step"], facts["attempt"], facts["attempts"]) == ("try", 2, 4)
         await harness.crash()
         await harness.advance(59)
         assert len(flaky.times) == 1

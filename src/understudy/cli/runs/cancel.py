@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from understudy.cli import terminal
+from understudy.cli import remote, terminal
 from understudy.cli.following import until_done
 from understudy.cli.gathering import gathered
-from understudy.cli.live import live
+from understudy.cli.live import Shown, live
 from understudy.cli.naming import find_run
 from understudy.cli.options import AsJson, Detach
 from understudy.cli.results import view
@@ -18,6 +18,7 @@ from understudy.cli.session import perform
 
 if TYPE_CHECKING:
     from understudy.app import App
+    from understudy.client import AsyncClient
     from understudy.engine.run import Run
 
 
@@ -46,14 +47,24 @@ def cancel(
         if not run.done and not detach:
             with live() as display:
                 run = await until_done(app, run, display)
-        if as_json:
-            terminal.say_json(await view(app, run))
-        else:
-            terminal.say(f"{run.id} {run.status if run.done else 'is being canceled'}")
-        if run.status in {"succeeded", "failed"}:  # it was quicker
-            raise typer.Exit(1)
+        _say_end(run, await view(app, run) if as_json else None)
 
-    perform(ctx, work, as_json=as_json)
+    async def there(client: AsyncClient) -> None:
+        run = await client.cancel((await remote.find_run(client, run_id)).id)
+        if not run.done and not detach:
+            run = await remote.watched(client, run.id)
+        _say_end(remote.Told(run), run.model_dump(mode="json") if as_json else None)
+
+    perform(ctx, work, as_json=as_json, remote=there)
+
+
+def _say_end(run: Shown, document: dict[str, Any] | None) -> None:
+    if document is not None:
+        terminal.say_json(document)
+    else:
+        terminal.say(f"{run.id} {run.status if run.done else 'is being canceled'}")
+    if run.status in {"succeeded", "failed"}:  # it was quicker
+        raise typer.Exit(1)
 
 
 async def _cancel(app: App, run_id: str) -> Run:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from understudy.cli import terminal
+from understudy.cli import remote, terminal
 from understudy.cli.options import AsJson
 from understudy.cli.results import view
 from understudy.cli.session import perform
 
 if TYPE_CHECKING:
     from understudy.app import App
+    from understudy.client import AsyncClient
     from understudy.engine.crowd import Crowd
     from understudy.engine.run import Run
+
+_HEADINGS = ("ID", "OPERATION", "STATUS", "CREATED", "")
 
 
 def ls(
@@ -42,9 +46,24 @@ def ls(
             (run.id, run.operation, run.status, terminal.moment(run.created_at), _more(run, crowd))
             for run in runs
         ]
-        terminal.say_table(("ID", "OPERATION", "STATUS", "CREATED", ""), rows)
+        terminal.say_table(_HEADINGS, rows)
 
-    perform(ctx, work, as_json=as_json)
+    async def there(client: AsyncClient) -> None:
+        runs = await remote.listed(client, limit, operation=operation, status=status)
+        if as_json:
+            terminal.say_json([run.model_dump(mode="json") for run in runs])
+            return
+        rows = [
+            (run.id, run.operation, run.status, _local(run.created_at), remote.more(run))
+            for run in runs
+        ]
+        terminal.say_table(_HEADINGS, rows)
+
+    perform(ctx, work, as_json=as_json, remote=there)
+
+
+def _local(time: str) -> str:
+    return terminal.moment(datetime.fromisoformat(time).timestamp())
 
 
 def _more(run: Run, crowd: Crowd | None) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from understudy.cli import terminal
+from understudy.cli import remote, terminal
 from understudy.cli.following import bring_home
 from understudy.cli.gathering import gathered
 from understudy.cli.naming import find_run
@@ -18,6 +18,7 @@ from understudy.cli.session import perform
 
 if TYPE_CHECKING:
     from understudy.app import App
+    from understudy.client import AsyncClient
     from understudy.engine.run import Run
 
 
@@ -58,7 +59,16 @@ def retry(
         else:
             terminal.say(f"{run.id} {run.status}")
 
-    perform(ctx, work, as_json=as_json)
+    async def there(client: AsyncClient) -> None:
+        if output is not None:
+            check_target(output)
+        asked = await client.retry((await remote.find_run(client, run_id)).id)
+        said = f"{asked.id} {asked.status}" if detach else None
+        await remote.bring_home(
+            client, ctx.obj, asked, target=output, as_json=as_json, detached=said
+        )
+
+    perform(ctx, work, as_json=as_json, remote=there)
 
 
 async def _retry(app: App, run_id: str) -> Run:

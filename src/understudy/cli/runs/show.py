@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from understudy.cli import terminal
+from understudy.cli import remote, terminal
 from understudy.cli.differing import difference, ways_on
 from understudy.cli.naming import find_run
 from understudy.cli.options import AsJson, LatestRunId
@@ -18,6 +19,7 @@ from understudy.cli.session import perform
 if TYPE_CHECKING:
     from understudy.app import App
     from understudy.cli.session import Session
+    from understudy.client import AsyncClient
 
 # A film of 500 photos would fill the screen many times over.
 _STEPS = 40
@@ -29,6 +31,13 @@ def show(ctx: typer.Context, run_id: LatestRunId = None, as_json: AsJson = False
 
     async def work(app: App) -> None:
         seen = await view(app, await find_run(app, run_id))
+        await say(seen, partial(described, app))
+
+    async def there(client: AsyncClient) -> None:
+        run = await remote.find_run(client, run_id)
+        await say(run.model_dump(mode="json"), partial(remote.described, client))
+
+    async def say(seen: dict[str, Any], told: Callable[[Any], Awaitable[str]]) -> None:
         if as_json:
             terminal.say_json(seen)
             return
@@ -36,12 +45,12 @@ def show(ctx: typer.Context, run_id: LatestRunId = None, as_json: AsJson = False
             terminal.say(line)
         if (seen["waiting_for"] or {}).get("kind") == "operator":
             _say_difference(ctx.obj, seen)
-        await _say_output(app, seen["output"])
+        await _say_output(seen["output"], told)
         if seen["steps"]:
             terminal.say("")
             _say_steps(seen["steps"])
 
-    perform(ctx, work, as_json=as_json)
+    perform(ctx, work, as_json=as_json, remote=there)
 
 
 def summary(seen: dict[str, Any]) -> Iterator[str]:
@@ -69,6 +78,8 @@ def _say_difference(session: Session, seen: dict[str, Any]) -> None:
     terminal.say("")
     for line in difference(seen["steps"], seen["waiting_for"]):
         terminal.say(line)
+    if session.elsewhere:  # the ways on begin with the code, which is there
+        return
     terminal.say("")
     for line in ways_on(session, seen):
         terminal.say(line)
@@ -78,10 +89,10 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _LETTERS else f"{text[:_LETTERS]} … (--json shows it whole)"
 
 
-async def _say_output(app: App, output: Any) -> None:
+async def _say_output(output: Any, told: Callable[[Any], Awaitable[str]]) -> None:
     if isinstance(output, dict):
         for name, value in output.items():
-            terminal.say(f"output   {name}: {await described(app, value)}")
+            terminal.say(f"output   {name}: {await told(value)}")
     elif output is not None:
         terminal.say(f"output   {json.dumps(output, ensure_ascii=False)}")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from understudy.cli import terminal
+from understudy.cli import remote, terminal
 from understudy.cli.following import ended, watched
 from understudy.cli.live import live
 from understudy.cli.naming import find_run
@@ -16,6 +16,7 @@ from understudy.cli.session import perform
 
 if TYPE_CHECKING:
     from understudy.app import App
+    from understudy.client import AsyncClient
     from understudy.engine.run import Run
 
 
@@ -31,7 +32,15 @@ def watch(ctx: typer.Context, run_id: LatestRunId = None, as_json: AsJson = Fals
             run = await watched(app, run.id, display, ended)
         await deliver(app, ctx.obj, run, target=None, as_json=False)
 
-    perform(ctx, work, as_json=as_json)
+    async def there(client: AsyncClient) -> None:
+        run = await remote.find_run(client, run_id)
+        if as_json:
+            await remote.say_changes(client, run.id)
+            return
+        run = await remote.watched(client, run.id)
+        await remote.deliver(client, ctx.obj, run)
+
+    perform(ctx, work, as_json=as_json, remote=there)
 
 
 async def _say_changes(app: App, run: Run) -> None:

@@ -9,6 +9,7 @@ once: whatever takes a due run out of the queue lets a held one back in (`freed`
 
 from __future__ import annotations
 
+import itertools
 import math
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
@@ -208,13 +209,24 @@ def _claimed(tx: Tx, runs: Sequence[Run], worker: str, now: float) -> Iterable[C
     began = [run.id for run in runs if run.started_at is not None or run.forked_from is not None]
     steps = _steps_of(tx, sql.STEPS_OF, began)
     return [
-        Claimed(
-            _begun(run, now),
-            Claim(run.id, token, run.epoch, run.lane, run.concurrency_key, run.parent_id),
-            tuple(steps.get(run.id, ())),
-        )
+        Claimed(_begun(run, now), _claim(run, token, known), tuple(known))
         for run, token in zip(runs, tokens, strict=True)
+        for known in (steps.get(run.id, ()),)
     ]
+
+
+def _claim(run: Run, token: str, steps: Sequence[Step]) -> Claim:
+    """The claim on a run that remembers these steps."""
+    return Claim(
+        run.id,
+        token,
+        run.epoch,
+        run.lane,
+        run.concurrency_key,
+        run.parent_id,
+        run.webhook,
+        itertools.count(max((step.change for step in steps), default=0) + 1),
+    )
 
 
 def _begun(run: Run, now: float) -> Run:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from understudy.db.database import Database, Statement, Tx
+from understudy.engine.change import Look, Seen
 from understudy.engine.interrupts import SupersededInterrupt
 from understudy.engine.journal import Claims, Overdue, Past, Slot
-from understudy.engine.journals import ending, recording, signalling, upkeep
+from understudy.engine.journals import accepting, ending, looking, recording, signalling, upkeep
 from understudy.engine.journals import statements as sql
 from understudy.engine.journals.beating import Beats
 from understudy.engine.journals.claiming import Claiming, freed
@@ -20,6 +21,7 @@ from understudy.engine.run import (
     Claim,
     Outcome,
     QueueRow,
+    Request,
     Run,
     RunFilter,
     Scope,
@@ -29,7 +31,9 @@ from understudy.engine.run import (
     WaitFor,
     WorkerRow,
 )
-from understudy.errors import Conflict
+from understudy.errors import Conflict, KeyReused
+
+T = TypeVar("T")
 
 
 def _nothing(_: Run) -> Sequence[WaitFor]:
@@ -37,44 +41,73 @@ def _nothing(_: Run) -> Sequence[WaitFor]:
     return ()
 
 
-class DatabaseJournal:
-    """Runs, steps and signals in one database."""
+def _nobody(_: Run) -> None:
+    """Nobody tells webhooks."""
 
-    def __init__(self, database: Database) -> None:
+
+def _unwatched(_: str) -> None:
+    """Nobody watches runs."""
+
+
+class DatabaseJournal:
+    """Runs, steps and signals in one database.
+
+    When a run with a webhook ends, by whatever path, the run that `tells` of it is queued in the
+    same change. It is called in the writer's thread with the run as it ended.
+    """
+
+    def __init__(self, database: Database, tells: ending.Then = _nobody) -> None:
         self._database = database
+        self._endings = ending.Endings(tells)
         self._claiming: Claiming | None = None
+        self._tell: Callable[[str], None] = _unwatched
 
     # What callers ask for.
 
-    async def submit(self, submission: Submission) -> Run:
-        if recording.is_plain(submission):
-            await self._database.write_row(recording.SUBMIT, submission.run)
-            return submission.run
-        return await self._database.write(lambda tx: recording.submit_once(tx, submission))
+    async def submit(self, submission: Submission, request: Request | None = None) -> Run:
+        plain = recording.is_plain(submission)
+        if request is None:
+            if plain:
+                await self._database.write_row(recording.SUBMIT, submission.run)
+                return submission.run
+            return await self._database.write(lambda tx: recording.submit_once(tx, submission))
+        if not plain:
+            return await self._database.write(
+                lambda tx: accepting.accept_once(tx, submission, request)
+            )
+        asked = accepting.Asked(submission.run, request)
+        await self._database.write_row(accepting.ACCEPT, asked)
+        if isinstance(asked.answer, KeyReused):
+            raise asked.answer
+        return asked.answer
 
     async def signal(
         self, signal: Signal, starts: Sequence[Submission] = (), *, now: float
     ) -> list[str]:
-        return await self._database.write(lambda tx: signalling.signal(tx, signal, starts, now))
+        return await self._database.write(
+            lambda tx: signalling.signal(tx, self._endings, signal, starts, now)
+        )
 
     async def wake(self, run_id: str, *, now: float) -> None:
-        await self._database.write(lambda tx: ending.wake(tx, [run_id], now))
+        wake = self._database.write(lambda tx: ending.wake(tx, [run_id], now))
+        await self._moving(run_id, wake)
 
     async def cancel(self, run_id: str, *, now: float) -> list[str]:
         def unit(tx: Tx) -> list[str]:
             run = ending.known_run(tx, run_id)
             if run.done and run.status != "canceled":
                 raise Conflict(f"{run_id} has already {run.status}; there is nothing to cancel")
-            return ending.cancel(tx, run_id, now)
+            return self._endings.cancel(tx, run_id, now)
 
-        return await self._database.write(unit)
+        return await self._moving(run_id, self._database.write(unit))
 
     async def retry(
         self, run_id: str, *, now: float, cancels: ending.Cancels = _nothing
     ) -> list[str]:
-        return await self._database.write(
-            lambda tx: ending.retry(tx, ending.known_run(tx, run_id), now, cancels)
+        retry = self._database.write(
+            lambda tx: self._endings.retry(tx, ending.known_run(tx, run_id), now, cancels)
         )
+        return await self._moving(run_id, retry)
 
     async def fork(self, run_id: str, key: str | None, submission: Submission) -> None:
         await self._database.write(lambda tx: ending.fork(tx, run_id, key, submission))
@@ -85,34 +118,45 @@ class DatabaseJournal:
         claiming = self._claiming
         if claiming is None or claiming.scope is not scope:
             claiming = self._claiming = Claiming(scope)
-        return await self._database.write(
+        claims = await self._database.write(
             lambda tx: claiming.claim(tx, worker, limit, now), alone=claiming.alone
         )
+        for claimed in claims.runs:
+            self._tell(claimed.run.id)
+        return claims
 
     async def record(self, claim: Claim, step: Step) -> None:
-        await self._database.write_row(recording.RECORD, step_row(claim, step))
+        row = step_row(claim, step, next(claim.changes))
+        await self._database.write_row(recording.RECORD, row)
+        self._tell(claim.run_id)
 
     async def emit(
         self, claim: Claim, step: Step, signal: Signal, starts: Sequence[Submission] = ()
     ) -> list[str]:
-        def unit(tx: Tx) -> list[str]:
-            if not recording.record(tx, step_row(claim, step)):
-                return []
-            return signalling.signal(tx, signal, starts, step.started_at)
+        row = step_row(claim, step, next(claim.changes))
 
-        return await self._database.write(unit)
+        def unit(tx: Tx) -> list[str]:
+            if not recording.record(tx, row):
+                return []
+            return signalling.signal(tx, self._endings, signal, starts, step.started_at)
+
+        return await self._moving(claim.run_id, self._database.write(unit))
 
     async def await_signal(self, claim: Claim, step: Step, wait: WaitFor, *, now: float) -> Step:
-        return await self._database.write(
-            lambda tx: signalling.await_signal(tx, claim, step, wait, now)
+        change = next(claim.changes)
+        look = self._database.write(
+            lambda tx: signalling.await_signal(tx, claim, step, wait, now=now, change=change)
         )
+        return await self._moving(claim.run_id, look)
 
     async def start_child(self, claim: Claim, step: Step, child: Submission) -> None:
+        row = step_row(claim, step, next(claim.changes))
+
         def unit(tx: Tx) -> None:
-            if recording.record(tx, step_row(claim, step)):
+            if recording.record(tx, row):
                 recording.submit(tx, child)
 
-        await self._database.write(unit)
+        await self._moving(claim.run_id, self._database.write(unit))
 
     async def child_of(self, run_id: str, key: str) -> Run | None:
         wanted = {"run_id": run_id, "key": key}
@@ -128,24 +172,31 @@ class DatabaseJournal:
             freed(tx, claim.lane, claim.concurrency_key)
             return poked
 
-        return await self._database.write(unit, alone=claim.concurrency_key is not None)
+        alone = claim.concurrency_key is not None
+        return await self._moving(claim.run_id, self._database.write(unit, alone=alone))
 
     async def release(self, claim: Claim, *, now: float) -> None:
         def unit(tx: Tx) -> None:
             _move(tx, sql.RELEASE, {**fence(claim), "now": now})
             tx.announce()
 
-        await self._database.write(unit, alone=False)
+        await self._moving(claim.run_id, self._database.write(unit, alone=False))
 
     async def finish(
         self, claim: Claim, outcome: Outcome, *, now: float, then: Submission | None = None
     ) -> list[str]:
         row = recording.finish_row(claim, outcome, now)
         concerned = claim.parent_id or claim.lane or then or ending.ends_children(outcome)
-        if not concerned:
+        if not concerned and claim.webhook is None:
             await self._database.write_row(recording.FINISH, row)
-            return []
-        return await self._database.write(lambda tx: _finish(tx, claim, outcome, now, then))
+            woken: list[str] = []
+        else:
+            woken = await self._database.write(
+                lambda tx: _finish(tx, self._endings, claim, outcome, now, then),
+                alone=bool(concerned),
+            )
+        self._tell(claim.run_id)
+        return woken
 
     def progress(self, claim: Claim, progress: Mapping[str, Any]) -> None:
         row = (claim.run_id, claim.token, claim.epoch, as_json(progress))
@@ -207,8 +258,7 @@ class DatabaseJournal:
 
     async def fail_overdue(self, overdue: Overdue, *, now: float) -> list[str]:
         def unit(tx: Tx) -> list[str]:
-            at = tx.now(now)
-            return ending.fail_overdue(tx, at, overdue.limit, overdue.error, overdue.then)
+            return self._endings.fail_overdue(tx, tx.now(now), overdue)
 
         return await self._database.write(unit)
 
@@ -252,12 +302,23 @@ class DatabaseJournal:
             runs_still = tx.rows_of(upkeep.STILL_PAST, runs)
             tx.execute_rows(upkeep.FORGET_STEPS_OF, runs_still)
             tx.execute_rows(upkeep.FORGET_RUNS, runs_still)
-            signals = 0 if past.status else tx.execute(upkeep.FORGET_SIGNALS, said)
-            return len(runs_still) + signals
+            if past.status:
+                return len(runs_still)
+            others = tx.execute(upkeep.FORGET_SIGNALS, said)
+            return len(runs_still) + others + tx.execute(upkeep.FORGET_REQUESTS, said)
 
         return await self._database.write(unit)
 
     # What can be seen.
+
+    def on_write(self, tell: Callable[[str], None] | None) -> None:
+        self._tell = tell or _unwatched
+
+    async def changes(self, looks: Sequence[Look]) -> Sequence[Seen]:
+        return await self._database.read(lambda tx: looking.changes(tx, looks))
+
+    async def place(self, run: Run) -> int | None:
+        return await self._database.read(lambda tx: looking.place(tx, run))
 
     async def get(self, run_id: str) -> Run:
         return await self._database.read(lambda tx: ending.known_run(tx, run_id))
@@ -272,28 +333,43 @@ class DatabaseJournal:
             for name, until, since, info, driving in rows
         ]
 
-    async def queues(self, *, now: float) -> Sequence[QueueRow]:
-        said = {"now": now}
+    async def queues(self, *, now: float, tenant: str | None = None) -> Sequence[QueueRow]:
+        said = {"now": now, "tenant": tenant}
         return [QueueRow(*row) for row in await self._read_rows(upkeep.QUEUES, said)]
 
     async def list(self, wanted: RunFilter) -> Sequence[Run]:
-        runs = sql.OPEN_RUNS if wanted.unfinished else sql.RUNS
+        if wanted.user is None:
+            runs = sql.OPEN_RUNS if wanted.unfinished else sql.RUNS
+        else:
+            runs = sql.OPEN_RUNS_OF_USER if wanted.unfinished else sql.RUNS_OF_USER
         return [run_of(row) for row in await self._read_rows(runs, dataclasses.asdict(wanted))]
 
     async def unfinished(self, tenant: str) -> Sequence[Run]:
         return [run_of(row) for row in await self._read_rows(sql.UNFINISHED, {"tenant": tenant})]
+
+    async def _moving(self, run_id: str, write: Awaitable[T]) -> T:
+        """The answer of a write that changes this run, which whoever watches it then looks at."""
+        answer = await write
+        self._tell(run_id)
+        return answer
 
     async def _read_rows(self, statement: Statement, said: Mapping[str, object]) -> Any:
         return await self._database.read(lambda tx: tx.rows(statement, said))
 
 
 def _finish(
-    tx: Tx, claim: Claim, outcome: Outcome, now: float, then: Submission | None
+    tx: Tx,
+    endings: ending.Endings,
+    claim: Claim,
+    outcome: Outcome,
+    now: float,
+    then: Submission | None,
 ) -> list[str]:
     error = as_json(outcome.error)
     said = {**fence(claim), "status": outcome.status, "output": outcome.output, "error": error}
     _move(tx, sql.FINISH, {**said, "now": now})
-    woken = ending.ended(tx, claim.run_id, now, with_children=ending.ends_children(outcome))
+    goes = ending.ends_children(outcome)
+    woken = endings.ended(tx, claim.run_id, now, with_children=goes)
     if then is not None:
         recording.submit(tx, then)
         woken.append(then.run.id)

@@ -25,7 +25,7 @@ def is_plain(submission: Submission) -> bool:
 def submit(tx: Tx, submission: Submission) -> None:
     """Store a new run with what belongs to it."""
     run = submission.run
-    _submit_many(tx, [run])
+    submit_many(tx, [run])
     for artifact_id in set(_ARTIFACT_IDS.findall(run.input)):
         said = {"run_id": run.id, "tenant": run.tenant, "artifact_id": artifact_id}
         tx.execute(sql.BIND_INPUT, said)
@@ -65,7 +65,8 @@ def finish_row(claim: Claim, outcome: Outcome, now: float) -> Row:
     return (claim.run_id, claim.token, claim.epoch, outcome.status, outcome.output, error, now)
 
 
-def _submit_many(tx: Tx, runs: Sequence[Run]) -> None:
+def submit_many(tx: Tx, runs: Sequence[Run]) -> None:
+    """Store new runs that have nothing besides their rows."""
     tx.execute_rows(sql.INSERT_RUNS, [new_run_row(run) for run in runs])
     tx.announce()
 
@@ -89,7 +90,7 @@ def _finish_many(tx: Tx, rows: Sequence[Row]) -> None:
 
 
 # What a caller posted before it ended the run is written before the end.
-SUBMIT = Bulk(0, _submit_many)
+SUBMIT = Bulk(0, submit_many)
 PROGRESS = Bulk(1, _progress_many)
 RECORD = Bulk(2, _record_many)
 FINISH = Bulk(3, _finish_many)

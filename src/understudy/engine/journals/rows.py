@@ -44,8 +44,12 @@ def step_of(row: Row) -> Step:
     return Step(*values)
 
 
-def step_row(claim: Claim, step: Step) -> Row:
-    """The columns of a step, with the claim under which it may be stored."""
+def step_row(claim: Claim, step: Step, change: int) -> Row:
+    """The columns of a step, with the claim under which it may be stored.
+
+    `change` is the next of `claim.changes`, taken where the write is asked for and not where it is
+    done: writes are done in the order of asking, so their numbers never come back.
+    """
     return (
         claim.run_id,
         claim.token,
@@ -60,4 +64,5 @@ def step_row(claim: Claim, step: Step) -> Row:
         as_json(step.error),
         step.started_at,
         step.ended_at,
+        change,
     )

@@ -11,12 +11,15 @@ from understudy.engine.interrupts import SupersededInterrupt
 from understudy.engine.journal import wait_ended
 from understudy.engine.journals import ending
 from understudy.engine.journals import statements as sql
+from understudy.engine.journals.ending import Endings
 from understudy.engine.journals.recording import record, submit_once
 from understudy.engine.journals.rows import as_json, step_of, step_row
 from understudy.engine.run import Claim, Signal, Step, Submission, WaitFor
 
 
-def signal(tx: Tx, signal: Signal, starts: Sequence[Submission], now: float) -> list[str]:
+def signal(
+    tx: Tx, endings: Endings, signal: Signal, starts: Sequence[Submission], now: float
+) -> list[str]:
     """Store a signal, once for each idempotency key; the ids of the runs to look at."""
     said = {**signal._asdict(), "now": now}
     if not tx.execute(sql.INSERT_SIGNAL, said):
@@ -29,7 +32,9 @@ def signal(tx: Tx, signal: Signal, starts: Sequence[Submission], now: float) -> 
         cancels = key.startswith("#")
         # Only an open run has waits.
         found = (
-            [run_id, *ending.cancel(tx, run_id, now)] if cancels else ending.wake(tx, [run_id], now)
+            [run_id, *endings.cancel(tx, run_id, now)]
+            if cancels
+            else ending.wake(tx, [run_id], now)
         )
         woken |= dict.fromkeys(found)
     for submission in starts:
@@ -38,7 +43,9 @@ def signal(tx: Tx, signal: Signal, starts: Sequence[Submission], now: float) -> 
     return list(woken)
 
 
-def await_signal(tx: Tx, claim: Claim, step: Step, wait: WaitFor, now: float) -> Step:
+def await_signal(
+    tx: Tx, claim: Claim, step: Step, wait: WaitFor, *, now: float, change: int
+) -> Step:
     """The wait's step after looking at the signals; looking and opening are one change."""
     if tx.row(sql.HELD, fence(claim)) is None:
         raise SupersededInterrupt
@@ -57,8 +64,9 @@ def await_signal(tx: Tx, claim: Claim, step: Step, wait: WaitFor, now: float) ->
     }
     signals = tx.rows(sql.UNUSED_SIGNALS, wanted)
     used = next((s for s in signals if matches(json.loads(s[1]), wait.match)), None)
-    stands = wait_ended(step, wait, data=used[1] if used else None, now=now)
-    record(tx, step_row(claim, stands))
+    numbered = step._replace(change=change)
+    stands = wait_ended(numbered, wait, data=used[1] if used else None, now=now)
+    record(tx, step_row(claim, stands, change))
     if used is not None:
         tx.execute(sql.USE_SIGNAL, {**wanted, "signal_id": used[0]})
     tx.execute(sql.OPEN_WAIT if stands.ended_at is None else sql.CLOSE_WAIT, wanted)

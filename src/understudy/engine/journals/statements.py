@@ -1,7 +1,8 @@
 """What the database journal says to the database, each statement with what it is for.
 
 Plain SQL that SQLite and PostgreSQL both read; `:names` are parameters. The conditions of partial
-indexes stand here word for word as in the schema.
+indexes stand here word for word as in the schema. Whatever changes a run's row counts its `change`
+up, so that who watches the run sees it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ RUN_COLUMNS = (
     "id, tenant, user_id, operation, version, input, status, plan, epoch, attempt, claim, worker, "
     "wake_at, cancel_requested_at, waiting_for, progress, output, error, parent_id, parent_key, "
     "root_id, lane, concurrency_key, throttle_key, held, deadline_at, finish_within, "
-    "idempotency_key, forked_from, created_at, started_at, ended_at"
+    "idempotency_key, forked_from, webhook, change, created_at, started_at, ended_at"
 )
 _RUN_TYPES = {
     "version": "integer",
@@ -32,9 +33,11 @@ _RUN_TYPES = {
 NEW_RUN_COLUMNS = (
     "id, tenant, user_id, operation, version, input, status, plan, epoch, attempt, wake_at, "
     "parent_id, parent_key, root_id, lane, concurrency_key, throttle_key, held, deadline_at, "
-    "finish_within, idempotency_key, forked_from, created_at"
+    "finish_within, idempotency_key, forked_from, webhook, created_at"
 )
-STEP_COLUMNS = "key, seq, name, kind, state, attempt, due_at, result, error, started_at, ended_at"
+STEP_COLUMNS = (
+    "key, seq, name, kind, state, attempt, due_at, result, error, started_at, ended_at, change"
+)
 
 
 # Runs.
@@ -74,8 +77,19 @@ _LISTED = (
 
 RUNS = _sql(f"SELECT {RUN_COLUMNS} FROM runs WHERE tenant = :tenant {_LISTED}")  # noqa: S608
 
+_OF_USER = "AND user_id = CAST(:user AS text) AND user_id IS NOT NULL "
+
+RUNS_OF_USER = _sql(
+    f"SELECT {RUN_COLUMNS} FROM runs WHERE tenant = :tenant {_OF_USER} {_LISTED}"  # noqa: S608
+)
+
 OPEN_RUNS = _sql(
     f"SELECT {RUN_COLUMNS} FROM runs WHERE tenant = :tenant AND ended_at IS NULL {_LISTED}"  # noqa: S608
+)
+
+OPEN_RUNS_OF_USER = _sql(
+    f"SELECT {RUN_COLUMNS} FROM runs WHERE tenant = :tenant AND ended_at IS NULL "  # noqa: S608
+    f"{_OF_USER} {_LISTED}"
 )
 
 UNFINISHED = _sql(
@@ -93,7 +107,8 @@ CLAIMED = _sql("SELECT 1 FROM runs WHERE id = :run_id AND claim = :token")
 CLAIM = RowsStatement(
     {"run_id": "text", "token": "text", "worker": "text", "now": "float8"},
     "UPDATE runs SET status = 'running', claim = r.token, worker = r.worker, wake_at = NULL, "
-    "held = 0, waiting_for = NULL, started_at = coalesce(started_at, r.now), deadline_at = "
+    "change = change + 1, held = 0, waiting_for = NULL, "
+    "started_at = coalesce(started_at, r.now), deadline_at = "
     "CASE WHEN started_at IS NULL THEN r.now + finish_within ELSE deadline_at END "
     "FROM {rows} AS r WHERE runs.id = r.run_id",
 )
@@ -107,7 +122,7 @@ STEPS_OF = RowsStatement(
 # A poke that came while the run was driven keeps it due now.
 PARK = _sql(
     "UPDATE runs SET status = 'waiting', claim = NULL, worker = NULL, waiting_for = :waiting_for, "  # noqa: S608
-    f"wake_at = coalesce(wake_at, :until) WHERE {_HELD}"
+    f"change = change + 1, wake_at = coalesce(wake_at, :until) WHERE {_HELD}"
 )
 
 WAKE_AT = _sql("SELECT wake_at FROM runs WHERE id = :run_id")
@@ -118,12 +133,13 @@ BEGUN = "CASE WHEN started_at < :now THEN started_at ELSE :now END"
 # Handing a run back ends its tenure.
 RELEASE = _sql(
     f"UPDATE runs SET status = 'queued', claim = NULL, worker = NULL, wake_at = {BEGUN}, "  # noqa: S608
-    f"epoch = epoch + 1 WHERE {_HELD}"
+    f"change = change + 1, epoch = epoch + 1 WHERE {_HELD}"
 )
 
 _FINISH = (
     "UPDATE runs SET status = {0}status, claim = NULL, worker = NULL, wake_at = NULL, "
-    "waiting_for = NULL, output = {0}output, error = {0}error, ended_at = {0}now{1} "
+    "change = change + 1, waiting_for = NULL, output = {0}output, error = {0}error, "
+    "ended_at = {0}now{1} "
 )
 
 FINISH = _sql(_FINISH.format(":", "") + f"WHERE {_HELD}")
@@ -150,12 +166,14 @@ CLOSE_WAITS_OF = RowsStatement(
 
 PROGRESS = RowsStatement(
     {"run_id": "text", "token": "text", "epoch": "integer", "progress": "text"},
-    "UPDATE runs SET progress = r.progress FROM {rows} AS r "
+    "UPDATE runs SET progress = r.progress, change = change + 1 FROM {rows} AS r "
     "WHERE runs.id = r.run_id AND runs.claim = r.token AND runs.epoch = r.epoch",
 )
 
 # A wake is a due time: on a driven run it is a poke, which its worker takes.
-WAKE = _sql("UPDATE runs SET wake_at = :now WHERE id = :run_id AND ended_at IS NULL")
+WAKE = _sql(
+    "UPDATE runs SET wake_at = :now, change = change + 1 WHERE id = :run_id AND ended_at IS NULL"
+)
 
 POKED = _sql(
     "SELECT id FROM runs WHERE worker = :worker AND wake_at <= :now "
@@ -164,30 +182,33 @@ POKED = _sql(
 
 CANCEL_REQUESTED = _sql(f"SELECT cancel_requested_at FROM runs WHERE {_HELD}")  # noqa: S608
 
-TAKE_POKE = _sql(f"UPDATE runs SET wake_at = NULL WHERE {_HELD}")  # noqa: S608
+TAKE_POKE = _sql(f"UPDATE runs SET wake_at = NULL, change = change + 1 WHERE {_HELD}")  # noqa: S608
 
 CANCEL_AT_ONCE = _sql(
     "UPDATE runs SET status = 'canceled', wake_at = NULL, waiting_for = NULL, held = 0, "
+    "change = change + 1, "
     "cancel_requested_at = :now, ended_at = :now "
     "WHERE id = :run_id AND ended_at IS NULL AND claim IS NULL"
 )
 
 FAIL_AT_ONCE = _sql(
     "UPDATE runs SET status = 'failed', error = :error, wake_at = NULL, waiting_for = NULL, "
-    "held = 0, ended_at = :now WHERE id = :run_id AND ended_at IS NULL AND claim IS NULL"
+    "held = 0, ended_at = :now, change = change + 1 "
+    "WHERE id = :run_id AND ended_at IS NULL AND claim IS NULL"
 )
 
 REQUEST_CANCEL = _sql(
-    "UPDATE runs SET cancel_requested_at = coalesce(cancel_requested_at, :now), wake_at = :now "
-    "WHERE id = :run_id AND ended_at IS NULL"
+    "UPDATE runs SET cancel_requested_at = coalesce(cancel_requested_at, :now), wake_at = :now, "
+    "change = change + 1 WHERE id = :run_id AND ended_at IS NULL"
 )
 
-CONCERNED = _sql("SELECT lane, concurrency_key, parent_id FROM runs WHERE id = :run_id")
+CONCERNED = _sql("SELECT lane, concurrency_key, parent_id, webhook FROM runs WHERE id = :run_id")
 
 OPEN_CHILDREN = _sql("SELECT id FROM runs WHERE parent_id = :run_id AND ended_at IS NULL")
 
 RETRY = _sql(
     "UPDATE runs SET status = 'queued', wake_at = :now, attempt = attempt + 1, "
+    "change = change + 1, "
     "epoch = epoch + 1, error = NULL, ended_at = NULL, cancel_requested_at = NULL, "
     "deadline_at = :now + finish_within WHERE id = :run_id AND status IN ('failed', 'canceled')"
 )
@@ -214,13 +235,14 @@ RECORD = RowsStatement(
         "error": "text",
         "started_at": "float8",
         "ended_at": "float8",
+        "change": "integer",
     },
     f"INSERT INTO steps (run_id, {STEP_COLUMNS}) SELECT r.run_id, r.key, r.seq, r.name, r.kind, "  # noqa: S608
-    "r.state, r.attempt, r.due_at, r.result, r.error, r.started_at, r.ended_at "
+    "r.state, r.attempt, r.due_at, r.result, r.error, r.started_at, r.ended_at, r.change "
     "FROM {rows} AS r JOIN runs ON runs.id = r.run_id AND runs.claim = r.token WHERE true "
     "ON CONFLICT (run_id, key) DO UPDATE SET state = excluded.state, "
     "attempt = excluded.attempt, due_at = excluded.due_at, result = excluded.result, "
-    "error = excluded.error, ended_at = excluded.ended_at "
+    "error = excluded.error, ended_at = excluded.ended_at, change = excluded.change "
     "WHERE steps.state = 'retry' OR steps.state = 'waiting'",
 )
 
@@ -244,12 +266,13 @@ FORGET = _sql("DELETE FROM steps WHERE run_id = :run_id AND key = :key")
 FORGET_USE = _sql("DELETE FROM signal_uses WHERE run_id = :run_id AND key = :key")
 
 FORGET_CHILD = _sql(
-    "UPDATE runs SET parent_id = NULL, parent_key = NULL "
+    "UPDATE runs SET parent_id = NULL, parent_key = NULL, change = change + 1 "
     "WHERE parent_id = :run_id AND parent_key = :key"
 )
 
 REOPEN = _sql(
-    "UPDATE steps SET state = 'waiting', error = NULL, ended_at = NULL "
+    "UPDATE steps SET state = 'waiting', error = NULL, ended_at = NULL, "
+    "change = (SELECT max(s.change) + 1 FROM steps AS s WHERE s.run_id = :run_id) "
     "WHERE run_id = :run_id AND key = :key"
 )
 

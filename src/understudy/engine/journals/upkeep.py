@@ -16,7 +16,7 @@ LIVE_WORKERS = _sql("SELECT count(*) FROM workers WHERE lease_until > :now")
 # A worker that is gone leaves its claims; whoever recovers them begins a new tenure.
 RECOVER = _sql(
     f"UPDATE runs SET status = 'queued', claim = NULL, worker = NULL, wake_at = {BEGUN}, "  # noqa: S608 - constants
-    "epoch = epoch + 1 WHERE worker IS NOT NULL "
+    "change = change + 1, epoch = epoch + 1 WHERE worker IS NOT NULL "
     "AND worker NOT IN (SELECT name FROM workers WHERE lease_until > :alive_at) RETURNING id"
 )
 
@@ -58,7 +58,8 @@ QUEUES = _sql(
     "sum(CASE WHEN claim IS NULL AND held != 1 AND (wake_at IS NULL OR wake_at > :now) "
     "THEN 1 ELSE 0 END), "
     "min(CASE WHEN claim IS NULL AND wake_at <= :now THEN wake_at END) "
-    "FROM runs WHERE ended_at IS NULL GROUP BY operation, concurrency_key "
+    "FROM runs WHERE ended_at IS NULL AND (CAST(:tenant AS text) IS NULL OR tenant = :tenant) "
+    "GROUP BY operation, concurrency_key "
     "ORDER BY operation, concurrency_key"
 )
 
@@ -69,21 +70,23 @@ RUNNING = _sql(
     "WHERE worker IS NOT NULL AND lane != '' AND lane = :lane GROUP BY concurrency_key"
 )
 
-HOLD = _sql("UPDATE runs SET held = 1 WHERE id = :run_id")
+HOLD = _sql("UPDATE runs SET held = 1, change = change + 1 WHERE id = :run_id")
 
-BOOK = _sql("UPDATE runs SET held = 2, wake_at = :at WHERE id = :run_id")
+BOOK = _sql("UPDATE runs SET held = 2, wake_at = :at, change = change + 1 WHERE id = :run_id")
 
 # A place of that key is free: its first held run is looked at again.
 UNHOLD = _sql(
-    "UPDATE runs SET held = 0 WHERE id = (SELECT h.id FROM runs AS h WHERE h.held = 1 "
-    "AND h.lane = :lane AND h.concurrency_key = :concurrency_key ORDER BY h.wake_at LIMIT 1) "
+    "UPDATE runs SET held = 0, change = change + 1 "
+    "WHERE id = (SELECT h.id FROM runs AS h WHERE h.held = 1 AND h.lane = :lane "
+    "AND h.concurrency_key = :concurrency_key ORDER BY h.wake_at LIMIT 1) "
     "RETURNING id"
 )
 
 # After a change of limits: the first held run of each key is looked at again.
 UNHOLD_FIRST = _sql(
-    "UPDATE runs SET held = 0 WHERE id IN (SELECT h.id FROM runs AS h WHERE h.held = 1 "
-    "AND NOT EXISTS (SELECT 1 FROM runs AS e WHERE e.held = 1 AND e.lane = h.lane "
+    "UPDATE runs SET held = 0, change = change + 1 "
+    "WHERE id IN (SELECT h.id FROM runs AS h WHERE h.held = 1 AND NOT EXISTS ("
+    "SELECT 1 FROM runs AS e WHERE e.held = 1 AND e.lane = h.lane "
     "AND e.concurrency_key = h.concurrency_key AND (e.wake_at < h.wake_at "
     "OR (e.wake_at = h.wake_at AND e.id < h.id)))) RETURNING id"
 )
@@ -119,9 +122,16 @@ UNSCHEDULE = _sql("DELETE FROM schedules WHERE tenant = :tenant AND operation = 
 
 # Retention.
 
+_OF_TENANT = (
+    "AND (CAST(:tenant AS text) IS NULL OR tenant = :tenant) "
+    "AND (CAST(:tenant AS text) IS NOT NULL OR tenant NOT IN (SELECT t.id FROM tenants AS t "
+    "WHERE t.run_days IS NOT NULL OR t.failed_run_days IS NOT NULL)) "
+)
+
 PAST = _sql(
-    "SELECT id FROM runs WHERE ended_at IS NOT NULL AND ended_at < :before "
+    "SELECT id FROM runs WHERE ended_at IS NOT NULL AND ended_at < :before "  # noqa: S608 - constants
     "AND (CAST(:status AS text) IS NULL OR status = :status) "
+    f"{_OF_TENANT}"
     "AND (parent_id IS NULL OR NOT EXISTS (SELECT 1 FROM runs AS p WHERE p.id = runs.parent_id "
     "AND (p.ended_at IS NULL OR p.ended_at >= :before))) "
     "AND NOT EXISTS (SELECT 1 FROM artifacts WHERE run_id = runs.id) "
@@ -145,7 +155,13 @@ FORGET_STEPS_OF = RowsStatement(
 
 # A run may use a signal that came before its wait, so none goes that an open run could still use.
 FORGET_SIGNALS = _sql(
-    "DELETE FROM signals WHERE id IN (SELECT s.id FROM signals AS s WHERE s.created_at < :before "
+    "DELETE FROM signals WHERE id IN (SELECT s.id FROM signals AS s WHERE s.created_at < :before "  # noqa: S608
     "AND s.created_at < coalesce((SELECT created_at FROM runs WHERE ended_at IS NULL "
-    "AND tenant = s.tenant ORDER BY id LIMIT 1), :before) ORDER BY s.created_at LIMIT :limit)"
+    "AND tenant = s.tenant ORDER BY id LIMIT 1), :before) "
+    f"{_OF_TENANT}ORDER BY s.created_at LIMIT :limit)"
+)
+
+FORGET_REQUESTS = _sql(
+    "DELETE FROM requests WHERE (tenant, key) IN (SELECT tenant, key FROM requests "  # noqa: S608
+    f"WHERE created_at < :before {_OF_TENANT}LIMIT :limit)"
 )

@@ -130,6 +130,9 @@ class LimitContract:
         assert (film.due, film.held, film.running, film.parked) == (1, 1, 1, 1)
         assert film.oldest_due == NOW - 4
         assert (song.operation, song.due, song.oldest_due) == ("song", 1, NOW)
+        tenant = (await journal.get("run_4")).tenant
+        assert await journal.queues(now=NOW, tenant=tenant) == [film, song]
+        assert await journal.queues(now=NOW, tenant="nobody") == []
 
 
 class ConsequenceContract:

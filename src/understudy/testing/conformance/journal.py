@@ -2,9 +2,10 @@
 
     class TestMyJournal(JournalContract):
         @pytest.fixture
-        def journal(self): return MyJournal()
+        def journal(self): return MyJournal(tells=telling)
 
-The journal must be empty. Tests are `async def`: run them with any plugin or hook that does.
+The journal must be empty, and tell webhooks by `understudy.testing.conformance.rows.telling`. Tests
+are `async def`: run them with any plugin or hook that does.
 """
 
 from __future__ import annotations
@@ -18,10 +19,17 @@ from understudy.engine.interrupts import SupersededInterrupt
 from understudy.engine.journal import Journal
 from understudy.engine.run import Claim, Outcome, RunFilter, Scope, Signal, Submission
 from understudy.errors import Conflict, NotFound
+from understudy.testing.conformance.changes import (
+    ChangeContract,
+    PlaceContract,
+    RequestContract,
+    TellingContract,
+)
 from understudy.testing.conformance.flow import ConsequenceContract, LimitContract
 from understudy.testing.conformance.retries import RetryContract
 from understudy.testing.conformance.rows import (
     FAULT,
+    HOOK,
     NOW,
     SCOPE,
     TENANT,
@@ -33,6 +41,7 @@ from understudy.testing.conformance.rows import (
     driven,
     failed_step,
     open_step,
+    plain,
 )
 from understudy.testing.conformance.signals import SignalContract
 from understudy.testing.conformance.upkeep import UpkeepContract
@@ -46,7 +55,7 @@ class RunContract:
 
     async def test_a_run_comes_back_as_it_was_submitted(self, journal: Journal) -> None:
         """Every field of a run is stored and read back."""
-        run = a_run(user="ann", input='{"text":"ä\\u0000"}', version=3)
+        run = a_run(user="ann", input='{"text":"ä\\u0000"}', version=3, webhook=HOOK)
         await journal.submit(Submission(run))
         assert await journal.get(run.id) == run
         assert await journal.steps(run.id) == []
@@ -128,7 +137,7 @@ class RunContract:
         assert (run.status, run.epoch, run.claim, run.wake_at) == ("queued", 2, None, NOW)
         claimed = (await claim_all(journal, NOW + 1))["run_1"]
         assert claimed.claim.epoch == 2
-        assert claimed.steps == (a_step(),)
+        assert plain(claimed.steps) == [a_step()]
 
     async def test_recovery_takes_every_claim(self, journal: Journal) -> None:
         """What dead workers held is queued again; what nobody held stays as it is."""
@@ -198,7 +207,7 @@ class RunContract:
     async def test_lists_are_filtered(self, journal: Journal) -> None:
         """By tenant, operation and state, newest first, at most `limit`; open ones oldest first."""
         await journal.submit(asked("run_1"))
-        await journal.submit(asked("run_2", operation="song"))
+        await journal.submit(asked("run_2", operation="song", user="ann"))
         await journal.submit(asked("run_3", tenant="other"))
         claim = (await journal.claim(WORKER, Scope(("song",)), limit=1, now=NOW)).runs[0].claim
         await journal.submit(asked("run_4"))
@@ -210,6 +219,10 @@ class RunContract:
         assert await ids() == ["run_4", "run_2", "run_1"]
         assert await ids(limit=1) == ["run_4"]
         assert await ids(operation="film") == ["run_4", "run_1"]
+        assert await ids(user="ann") == ["run_2"]
+        assert await ids(user="ann", unfinished=True, operation="song") == ["run_2"]
+        assert await ids(user="ann", unfinished=True, operation="film") == []
+        assert await ids(user="ann", tenant="other") == []
         assert await ids(status="running") == ["run_2"]
         assert await ids(tenant="other", operation="song") == []
         await journal.finish(claim, _DONE, now=NOW)
@@ -224,12 +237,12 @@ class StepContract:
         claim = await driven(journal)
         paused = a_step(state="retry", result=None, ended_at=None, due_at=NOW + 1, error=FAULT)
         await journal.record(claim, paused)
-        assert await journal.steps("run_1") == [paused]
+        assert plain(await journal.steps("run_1")) == [paused]
         ended = a_step(attempt=2, result='"first"', ended_at=NOW + 2)
         await journal.record(claim, ended)
         for late in (a_step(result='"second"'), failed_step(), paused):
             await journal.record(claim, late)
-        assert await journal.steps("run_1") == [ended]
+        assert plain(await journal.steps("run_1")) == [ended]
 
     async def test_a_pause_keeps_when_the_step_began(self, journal: Journal) -> None:
         """Recording a step again changes how it stands, not what it is."""
@@ -245,7 +258,7 @@ class StepContract:
         await journal.cancel("run_1", now=NOW)
         await journal.record(claim, a_step())
         await journal.finish(claim, Outcome("canceled"), now=NOW)
-        assert await journal.steps("run_1") == [a_step()]
+        assert plain(await journal.steps("run_1")) == [a_step()]
         with pytest.raises(SupersededInterrupt):
             await journal.record(claim, a_step("late", 1))
 
@@ -341,6 +354,10 @@ class JournalContract(
     LimitContract,
     ConsequenceContract,
     UpkeepContract,
+    RequestContract,
+    ChangeContract,
+    TellingContract,
+    PlaceContract,
 ):
     """Inherit it in a test module and give a fixture `journal`."""
 

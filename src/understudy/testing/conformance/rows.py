@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from understudy.engine.journal import Journal
@@ -12,6 +12,8 @@ NOW = 1_800_000_000.0
 SCOPE = Scope(("film", "song"))
 WORKER = "worker"
 TENANT = "tenant"
+HOOK = "https://example.com/hook"
+NOBODY = "https://example.com/nobody"
 FAULT = {"code": "error", "category": "internal", "message": "no", "type": "E", "step": "draw"}
 
 
@@ -32,6 +34,7 @@ def a_run(run_id: str = "run_1", **facts: Any) -> Run:
         "root_id": run_id,
         "lane": "",
         "held": 0,
+        "change": 0,
         "created_at": NOW,
     }
     return Run(**(values | facts))
@@ -66,6 +69,20 @@ def open_step(key: str, seq: int = 0, *, kind: StepKind = "wait", **facts: Any) 
     """A step that waits."""
     said = {"state": "waiting", "result": None, "ended_at": None}
     return a_step(key, seq, kind=kind, **(said | facts))
+
+
+def plain(steps: Iterable[Step]) -> list[Step]:
+    """The steps without the numbers of their changes, as tests say them."""
+    return [step._replace(change=0) for step in steps]
+
+
+def telling(run: Run) -> Submission | None:
+    """The run that tells a webhook of a run's end, as the journal under test is to make it."""
+    said = {"created_at": run.ended_at, "wake_at": run.ended_at, "operation": "song"}
+    told = a_run(f"{run.id}-told-{run.attempt}", input=f'"{run.status}"', **said)
+    if run.webhook == NOBODY:
+        return None
+    return Submission(told._replace(idempotency_key=f"told:{run.id}:{run.attempt}"))
 
 
 async def claim_all(journal: Journal, now: float = NOW, worker: str = WORKER) -> dict[str, Claimed]:

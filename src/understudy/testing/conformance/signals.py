@@ -38,7 +38,7 @@ class SignalContract:
         again = (await claim_all(journal, NOW + 1))["run_1"].claim
         step = await look(journal, again, wait_for(), now=NOW + 1)
         assert (step.state, step.result, step.ended_at) == ("succeeded", '{"n":1}', NOW + 1)
-        assert await journal.steps("run_1") == [step]
+        assert await journal.steps("run_1") == [step]  # its number as well
         assert await journal.signal(Signal(TENANT, "answer", "2"), now=NOW) == []
 
     async def test_an_early_signal_counts(self, journal: Journal) -> None:

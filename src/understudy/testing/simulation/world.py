@@ -18,6 +18,7 @@ from understudy.engine.run import Run, RunFilter
 from understudy.errors import Conflict, StorageError
 from understudy.testing.simulation import audit
 from understudy.testing.simulation.author import KEYS, NAMES, Author
+from understudy.testing.simulation.observer import Observer
 from understudy.testing.simulation.process import LEASE, TENANT, Process
 from understudy.testing.simulation.tally import Tally
 from understudy.testing.simulation.unreliable import HEARD_AFTER, Weather
@@ -64,6 +65,7 @@ class World:
             Process(self.weather, database) for _ in range(self.chance.choice((2, 2, 2, 3)))
         ]
         self._outside = Process(self.weather, database)
+        self._observer = Observer(database)
         self._runs: list[str] = []
         self._sent = 0
         faults = self.weather.faults
@@ -132,6 +134,7 @@ class World:
         else:
             for _ in range(self.chance.randrange(30)):
                 await asyncio.sleep(0)
+        self.violations += await self._observer.look(self._runs)
         await self._raise_the_dead()
 
     async def _submit(self) -> None:
@@ -375,6 +378,7 @@ class World:
 
     async def _compare(self, runs: Sequence[Run]) -> None:
         books = self.weather.books
+        self.violations += await self._observer.look([run.id for run in runs])
         for run in runs:
             steps = await self._outside.journal.steps(run.id)
             self.violations += audit.of_run(run, steps, books)

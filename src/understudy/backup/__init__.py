@@ -1,0 +1,1 @@
+"""Everything that an installation knows, in one file, and back."""

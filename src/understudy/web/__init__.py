@@ -1,0 +1,1 @@
+"""The server's faces: the HTTP API, and the dashboard."""

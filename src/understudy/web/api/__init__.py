@@ -1,0 +1,1 @@
+"""The HTTP API, one resource a file; each has a `router`."""

@@ -1,0 +1,1 @@
+"""The dashboard: pages in plain HTML that answer what runs do, why they wait, what they made."""
