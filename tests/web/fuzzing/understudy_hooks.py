@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
+import uuid
 from typing import Any
 
 import schemathesis
-
-_numbers = itertools.count(1)
 
 
 @schemathesis.hook
@@ -25,7 +23,7 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     headers = case.headers or {}
     for name in [name for name in headers if name.lower() == "idempotency-key"]:
         if case.meta is None or case.meta.generation.mode.is_positive:
-            headers[name] = f"key-{next(_numbers)}"
+            headers[name] = f"key-{uuid.uuid4()}"
     for name in [name for name in headers if name.lower() == "prefer"]:
         headers[name] = "wait=0"
     if case.meta is None or not case.meta.generation.mode.is_positive:
