@@ -71,14 +71,6 @@ def settings() -> str:
     return f"{head}\n\n{table(('Variable', 'Default', 'Meaning'), rows)}"
 
 
-def every_error(root: type[errors.Error] = errors.Error) -> Iterator[type[errors.Error]]:
-    """The tree of errors, parents first. What others derive from them is their own."""
-    yield root
-    for child in root.__subclasses__():
-        if child.__module__ == errors.__name__:
-            yield from every_error(child)
-
-
 def error_page() -> str:
     """Every error with its facts."""
     rows: list[tuple[object, ...]] = [
@@ -89,7 +81,7 @@ def error_page() -> str:
             "yes" if error.retriable else "no",
             (error.__doc__ or "").strip().split("\n")[0],
         )
-        for error in every_error()
+        for error in errors.every_error()
     ]
     head = (
         "# Errors\n\nEvery surface gives `{code, category, message}`; the category is one of input,"

@@ -165,21 +165,13 @@ def test_the_front_door_opens_every_name() -> None:
         assert getattr(understudy, name) is not None
 
 
-def every_error(root: type[errors.Error] = errors.Error) -> Iterator[type[errors.Error]]:
-    """The root and all that derive from it in the errors module."""
-    yield root
-    for child in root.__subclasses__():
-        if child.__module__ == errors.__name__:
-            yield from every_error(child)
-
-
-@pytest.mark.parametrize("error", list(every_error()), ids=lambda error: error.__name__)
+@pytest.mark.parametrize("error", list(errors.every_error()), ids=lambda error: error.__name__)
 def test_every_error_carries_its_facts(error: type[errors.Error]) -> None:
     """An error has a sentence, a code of its own, an HTTP status, and a place in the drawn tree."""
     assert error.__doc__
     assert error.__doc__.strip().split("\n")[0].rstrip(".")
     assert error is errors.Error or "code" in vars(error)
-    assert [other.code for other in every_error()].count(error.code) == 1
+    assert [other.code for other in errors.every_error()].count(error.code) == 1
     assert 400 <= error.status <= 599
     tree = re.findall(r"^ *[│├└─ ]*(\w+):?(?:  |$)", (errors.__doc__ or ""), flags=re.MULTILINE)
     assert error.__name__ in tree

@@ -37,6 +37,7 @@ never read the text of a message.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 Category = Literal["input", "timeout", "network", "vendor", "moderation", "media", "internal"]
@@ -294,3 +295,11 @@ class WorkerHeld(ConfigError):
 
     code = "worker_held"
     status = 409
+
+
+def every_error(root: type[Error] = Error) -> Iterator[type[Error]]:
+    """The tree above, parents first. What others derive from it is their own."""
+    yield root
+    for child in root.__subclasses__():
+        if child.__module__ == __name__:
+            yield from every_error(child)

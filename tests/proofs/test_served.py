@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import random
 import signal
-import socket
 import sqlite3
-import subprocess
-import sys
 import textwrap
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from tests.conftest import Rounds
 from tests.proofs.conftest import SEED
+
+from understudy.testing.serving import Served
 
 PATIENCE = 60.0
 HOST = "127.0.0.1"
@@ -56,85 +55,47 @@ OPERATIONS = """
 """
 
 
-class Server:
-    """One `understudy serve` as a process of its own."""
+def server(home: Path, **settings: str) -> Served:
+    """One `understudy serve` as a process of its own, with the operations above."""
+    home.mkdir()
+    operations = home / "operations.py"
+    operations.write_text(textwrap.dedent(OPERATIONS))
+    return Served(home, operations, lease_seconds=1, **settings)
 
-    def __init__(self, home: Path, **variables: str) -> None:
-        self.home = home
-        self.port = _free_port()
-        self._variables = variables
-        home.mkdir(parents=True, exist_ok=True)
-        (home / "operations.py").write_text(textwrap.dedent(OPERATIONS))
-        self._log = home / "serve.txt"
-        self.process: subprocess.Popen[bytes] | None = None
 
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://{HOST}:{self.port}"
-
-    async def start(self) -> None:
-        """Return once it is ready to take runs on."""
-        words = ("--home", self.home, "--load", self.home / "operations.py")
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
-                [sys.executable, "-m", "understudy", *words, "serve", "--port", str(self.port)],
-                env={**os.environ, "UNDERSTUDY_LEASE_SECONDS": "1", **self._variables},
-                stdout=log,
-                stderr=log,
-            )
-        async with httpx.AsyncClient() as http:
-            ends = time.monotonic() + PATIENCE
-            while True:
-                assert self.process.poll() is None, self._log.read_text()
-                with contextlib.suppress(httpx.TransportError):
-                    if (await http.get(f"{self.url}/readyz")).status_code == 200:
-                        return
-                assert time.monotonic() < ends, self._log.read_text()
-                await asyncio.sleep(0.02)
-
-    def kill(self) -> None:
-        """End it without a word."""
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self) -> None:
-        """Have it drain."""
-        assert self.process is not None
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            assert self.process.wait(PATIENCE) in {0, 128 + signal.SIGTERM}, self._log.read_text()
+def drain(*servers: Served) -> None:
+    """Have each end well."""
+    for one in servers:
+        assert one.stop() == 128 + signal.SIGTERM
 
 
 @contextlib.asynccontextmanager
-async def serving(*servers: Server) -> AsyncIterator[httpx.AsyncClient]:
+async def serving(*servers: Served) -> AsyncIterator[httpx.AsyncClient]:
     """The servers, started, and somebody who talks to them."""
     try:
-        for server in servers:
-            await server.start()
+        for one in servers:
+            await asyncio.to_thread(one.start)
         async with httpx.AsyncClient(timeout=PATIENCE) as http:
             yield http
     finally:
-        for server in servers:
-            if server.process is not None and server.process.poll() is None:
-                server.kill()
+        for one in servers:
+            one.kill()
 
 
-async def submitted(http: httpx.AsyncClient, server: Server, operation: str, text: str) -> str:
+async def submitted(http: httpx.AsyncClient, one: Served, operation: str, text: str) -> str:
     """The id of a run that the server accepted."""
     body = {"operation": operation, "input": {"text": text}}
-    answer = await http.post(f"{server.url}/v1/runs", json=body)
+    answer = await http.post(f"{one.url}/v1/runs", json=body)
     assert answer.status_code == 202, answer.text
     run_id: str = answer.json()["id"]
     return run_id
 
 
-async def ended(http: httpx.AsyncClient, server: Server, run_id: str) -> dict[str, Any]:
+async def ended(http: httpx.AsyncClient, one: Served, run_id: str) -> dict[str, Any]:
     """The run, once it has ended."""
     ends = time.monotonic() + PATIENCE
     while True:
-        answer = await http.get(f"{server.url}/v1/runs/{run_id}")
+        answer = await http.get(f"{one.url}/v1/runs/{run_id}")
         assert answer.status_code == 200, answer.text
         run: dict[str, Any] = answer.json()
         if run["done"]:
@@ -146,14 +107,14 @@ async def ended(http: httpx.AsyncClient, server: Server, run_id: str) -> dict[st
 @pytest.mark.prove
 async def test_a_killed_server_loses_no_accepted_run(tmp_path: Path, rounds: Rounds) -> None:
     """Under load it is killed again and again; whatever got a 202 has succeeded in the end."""
-    server, chance = Server(tmp_path / "home"), random.Random(SEED)
+    one, chance = server(tmp_path / "home"), random.Random(SEED)
     kills, accepted, over = rounds(30, 2), set[str](), asyncio.Event()
-    async with serving(server) as http:
+    async with serving(one) as http:
 
         async def client() -> None:
             while not over.is_set():
                 with contextlib.suppress(httpx.TransportError):
-                    accepted.add(await submitted(http, server, "note", "under load"))
+                    accepted.add(await submitted(http, one, "note", "under load"))
                 await asyncio.sleep(0.01)
 
         clients = [asyncio.create_task(client()) for _ in range(20)]
@@ -163,37 +124,36 @@ async def test_a_killed_server_loses_no_accepted_run(tmp_path: Path, rounds: Rou
                 await asyncio.sleep(0.001)
                 for task in clients:
                     assert not task.done(), task.result()
-            server.kill()
-            await server.start()
+            one.kill()
+            await asyncio.to_thread(one.start)
         over.set()
         await asyncio.gather(*clients)
         for run_id in sorted(accepted):
-            assert (await ended(http, server, run_id))["status"] == "succeeded"
-        server.stop()
+            assert (await ended(http, one, run_id))["status"] == "succeeded"
+        drain(one)
     print(f"{kills} SIGKILL under load, {len(accepted)} runs accepted with a 202, 0 lost")  # noqa: T201
 
 
 @pytest.mark.prove
 async def test_one_key_is_one_run_whoever_hangs_up(tmp_path: Path, rounds: Rounds) -> None:
     """50 clients at once send one key, and hang up at any moment: each key has exactly one run."""
-    server, chance, keys = Server(tmp_path / "home"), random.Random(SEED), rounds(100, 5)
-    async with serving(server) as http:
+    one, chance, keys = server(tmp_path / "home"), random.Random(SEED), rounds(100, 5)
+    async with serving(one) as http:
         for number in range(keys):
             key = f"key-{number}"
-            await asyncio.gather(*(hang_up(server, key, chance.random()) for _ in range(50)))
+            await asyncio.gather(*(hang_up(one, key, chance.random()) for _ in range(50)))
             body = {"operation": "note", "input": {"text": key}}
             headers = {"Idempotency-Key": key}
             answers = [
-                await http.post(f"{server.url}/v1/runs", json=body, headers=headers)
-                for _ in range(2)
+                await http.post(f"{one.url}/v1/runs", json=body, headers=headers) for _ in range(2)
             ]
             assert len({answer.json()["id"] for answer in answers}) == 1
             assert answers[1].headers["Idempotent-Replayed"] == "true"
             other = {"operation": "note", "input": {"text": "another"}}
-            refused = await http.post(f"{server.url}/v1/runs", json=other, headers=headers)
+            refused = await http.post(f"{one.url}/v1/runs", json=other, headers=headers)
             assert refused.status_code == 422, refused.text
-        server.stop()
-    with contextlib.closing(sqlite3.connect(server.home / "understudy.db")) as database:
+        drain(one)
+    with contextlib.closing(sqlite3.connect(tmp_path / "home" / "understudy.db")) as database:
         found = database.execute(
             "SELECT input, count(*) FROM runs WHERE operation = 'note' GROUP BY input"
         ).fetchall()
@@ -204,14 +164,14 @@ async def test_one_key_is_one_run_whoever_hangs_up(tmp_path: Path, rounds: Round
     print(f"{keys} keys x 50 clients that hang up at any moment: one run each")  # noqa: T201
 
 
-async def hang_up(server: Server, key: str, moment: float) -> None:
+async def hang_up(one: Served, key: str, moment: float) -> None:
     """Ask, and close the connection: in the middle of the request, or soon after it."""
     body = json.dumps({"operation": "note", "input": {"text": key}}).encode()
     request = (
         f"POST /v1/runs HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n"
         f"Idempotency-Key: {key}\r\nContent-Length: {len(body)}\r\n\r\n"
     ).encode() + body
-    reader, writer = await asyncio.open_connection(HOST, server.port)
+    reader, writer = await asyncio.open_connection(HOST, urlsplit(one.url).port)
     if moment < 0.2:
         writer.write(request[: int(5 * moment * len(request))])
         await writer.drain()
@@ -227,7 +187,7 @@ async def hang_up(server: Server, key: str, moment: float) -> None:
 
 async def test_two_servers_share_every_run(tmp_path: Path, postgres_url: str) -> None:
     """What one took on is watched, signalled and canceled through the other."""
-    one, two = (Server(tmp_path / n, UNDERSTUDY_DATABASE_URL=postgres_url) for n in ("a", "b"))
+    one, two = (server(tmp_path / name, database_url=postgres_url) for name in ("a", "b"))
     async with serving(one, two) as http:
         watched = await submitted(http, one, "long", "watched")
         events = await watch(http, two, watched)
@@ -248,13 +208,12 @@ async def test_two_servers_share_every_run(tmp_path: Path, postgres_url: str) ->
             assert answer.is_success, answer.text
         for run_id in unwanted:
             assert (await ended(http, one, run_id))["status"] == "canceled"
-        one.stop()
-        two.stop()
+        drain(one, two)
 
 
 async def test_a_killed_servers_runs_end_on_the_other(tmp_path: Path, postgres_url: str) -> None:
     """All that it had accepted, begun or not; and a watcher at the other sees each to its end."""
-    one, two = (Server(tmp_path / n, UNDERSTUDY_DATABASE_URL=postgres_url) for n in ("a", "b"))
+    one, two = (server(tmp_path / name, database_url=postgres_url) for name in ("a", "b"))
     async with serving(one, two) as http:
         runs = [await submitted(http, one, "long", str(number)) for number in range(20)]
         watching = asyncio.create_task(watch(http, two, runs[0]))
@@ -262,13 +221,13 @@ async def test_a_killed_servers_runs_end_on_the_other(tmp_path: Path, postgres_u
         for run_id in runs:
             assert (await ended(http, two, run_id))["status"] == "succeeded"
         assert json.loads((await watching)[-1]["data"])["status"] == "succeeded"
-        two.stop()
+        drain(two)
 
 
-async def watch(http: httpx.AsyncClient, server: Server, run_id: str) -> list[dict[str, str]]:
+async def watch(http: httpx.AsyncClient, one: Served, run_id: str) -> list[dict[str, str]]:
     """All events of a run that the server tells, until it closes the stream."""
     events: list[dict[str, str]] = []
-    async with http.stream("GET", f"{server.url}/v1/runs/{run_id}/events") as answer:
+    async with http.stream("GET", f"{one.url}/v1/runs/{run_id}/events") as answer:
         assert answer.status_code == 200
         event: dict[str, str] = {}
         async for line in answer.aiter_lines():
@@ -280,10 +239,3 @@ async def watch(http: httpx.AsyncClient, server: Server, run_id: str) -> list[di
                 name, _, value = line.partition(": ")
                 event[name] = value
     return events
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        port: int = listener.getsockname()[1]
-        return port

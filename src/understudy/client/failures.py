@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from typing import cast, get_args
 
@@ -99,19 +98,12 @@ def _made(kind: type[Error], message: str, problem: ProblemView | None = None) -
     return failure
 
 
-def _every(root: type[Error]) -> Iterator[type[Error]]:
-    yield root
-    for child in root.__subclasses__():
-        if child.__module__ == errors.__name__:
-            yield from _every(child)
-
-
 _FACTS: dict[type[Error], tuple[str, ...]] = {
     errors.StepFailed: ("step", "type"),
     errors.WaitTimeout: ("step",),
     errors.Diverged: ("expected", "found"),
 }
-_KINDS = {kind.code: kind for kind in _every(Error)}
+_KINDS = {kind.code: kind for kind in errors.every_error()}
 _STATUSES: dict[int, type[Error]] = {
     401: errors.Unauthorized,
     403: errors.Forbidden,

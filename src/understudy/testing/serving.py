@@ -57,12 +57,14 @@ class Served:
     def stop(self) -> int:
         """SIGTERM, as at an upgrade: it drains; its exit code."""
         assert self._process is not None
-        self._process.terminate()
-        self._process.communicate()
-        return self._process.returncode
+        process, self._process = self._process, None
+        process.terminate()
+        process.communicate()
+        return process.returncode
 
     def kill(self) -> None:
-        """SIGKILL, as when the power goes."""
+        """SIGKILL, as when the power goes; nothing, where it has ended."""
         if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
+            process, self._process = self._process, None
+            process.kill()
+            process.communicate()

@@ -72,15 +72,8 @@ def _titled(name: str) -> str:
     return words[:1] + words[1:].lower()
 
 
-def _every_error(root: type[Error] = Error) -> Iterator[type[Error]]:
-    yield root
-    for child in root.__subclasses__():
-        if child.__module__ == errors.__name__:
-            yield from _every_error(child)
-
-
 def _kinds() -> Iterator[Kind]:
-    for error in _every_error():
+    for error in errors.every_error():
         meaning = inspect.cleandoc(error.__doc__ or "").partition("\n\n")[0]
         title = _titled(error.__name__)
         category = error.category
